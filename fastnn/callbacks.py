@@ -1,0 +1,129 @@
+"""What happens beside training: histories, checkpoints, early stopping. The loop itself: training.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastnn.formats import safetensors
+from fastnn.settings import COUNT, checked
+
+if TYPE_CHECKING:
+    from fastnn.training import Fit
+
+Record = dict[str, Any]
+
+
+class History:
+    """One record an epoch, as in history.jsonl; ``history["loss"]`` is a column of them.
+
+    Parameters
+    ----------
+    records : list of dict, optional
+    """
+
+    def __init__(self, records: Sequence[Record] = ()):
+        self.records = list(records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return [record[name] for record in self.records]
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} epochs, last: {self.records[-1] if self.records else None})"
+
+    @property
+    def best(self) -> int | None:
+        """Index of the best epoch by validation (see `merit`), the first of equals; None without validation."""
+        merits = [merit(record) for record in self.records]
+        known = [index for index, value in enumerate(merits) if value is not None]
+        return max(known, key=lambda index: merits[index] or (), default=None)
+
+
+def merit(record: Record) -> tuple[float, ...] | None:
+    """How good an epoch is by its validation set, to be compared with others': accuracy first, then loss."""
+    if "val_loss" not in record:
+        return None
+    accuracy = record["val_accuracy"]
+    return (-record["val_loss"],) if accuracy is None else (accuracy, -record["val_loss"])
+
+
+class Callback:
+    """Base of what a fit calls; each method does nothing. `fit` is the running `fastnn.training.Fit`."""
+
+    def on_fit_begin(self, fit: "Fit") -> None:
+        """Before the first step, when the kernels are compiled."""
+
+    def on_advance(self, fit: "Fit") -> None:
+        """After each slice of steps, at least about twice a second."""
+
+    def on_epoch_end(self, fit: "Fit", record: Record) -> None:
+        """After each epoch and its validation."""
+
+    def on_interrupt(self, fit: "Fit") -> None:
+        """After Ctrl-C, between two steps, before KeyboardInterrupt goes on."""
+
+    def on_fit_end(self, fit: "Fit") -> None:
+        """After the last epoch."""
+
+
+class EarlyStopping(Callback):
+    """End the fit when the validation set has not improved for `patience` epochs (Prechelt, 1998, UP-like criterion).
+
+    Without a validation set the training loss is judged. The decision rests on the history alone, so a resumed fit
+    stops where an uninterrupted one does.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs to wait for an improvement; at least 1.
+
+    Raises
+    ------
+    ConfigError
+        A patience below 1.
+    """
+
+    def __init__(self, patience: int = 5):
+        self.patience = checked(patience, COUNT, "patience", int)
+
+    def on_fit_begin(self, fit: "Fit") -> None:
+        """A fit that is resumed where it had stopped does not go on."""
+        self._judge(fit)
+
+    def on_epoch_end(self, fit: "Fit", record: Record) -> None:
+        """Set ``fit.stop`` when patience is at its end."""
+        self._judge(fit)
+
+    def _judge(self, fit: "Fit") -> None:
+        merits = [merit(record) or (-record["loss"],) for record in fit.history.records]
+        best = max(range(len(merits)), key=lambda index: merits[index], default=0)
+        fit.stop = fit.stop or len(merits) - 1 - best >= self.patience
+
+
+class Checkpoint(Callback):
+    """Keep ``last.safetensors`` (to resume from) and ``model.safetensors`` (the best by validation, else the last).
+
+    Parameters
+    ----------
+    folder : path-like
+        An existing folder.
+    """
+
+    def __init__(self, folder: Any):
+        self.folder = Path(folder)
+
+    def on_epoch_end(self, fit: "Fit", record: Record) -> None:
+        """Write the last, and the best if this is it."""
+        if fit.history.best in (None, len(fit.history) - 1):
+            safetensors.save(self.folder / "model.safetensors", fit.network)
+        self.keep(fit)
+
+    def on_interrupt(self, fit: "Fit") -> None:
+        """Write the state between two steps, inside an epoch if need be."""
+        self.keep(fit)
+
+    def keep(self, fit: "Fit") -> None:
+        """Write ``last.safetensors``."""
+        safetensors.save(self.folder / "last.safetensors", fit.network, fit.checkpoint())

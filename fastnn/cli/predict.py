@@ -1,0 +1,57 @@
+"""Say what a model makes of the rows of a file, as CSV: row (from 1), label, probability."""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fastnn.cli.options import add_options, given_options
+from fastnn.data.features import load_features
+from fastnn.files import write_atomically
+from fastnn.model import MLP, load
+from fastnn.runs import class_names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of ``fastnn predict``."""
+    parser.usage = f"{parser.prog} MODEL FILE [options]"
+    parser.add_argument("model", metavar="MODEL", help="a .safetensors file, such as a run's model.safetensors")
+    parser.add_argument("file", metavar="FILE", help="inputs without labels: a CSV, an NPZ or an IDX file of images")
+    parser.add_argument("--all", action="store_true", help="add the probability of each class")
+    parser.add_argument("--out", metavar="FILE", help="write to this file instead of the standard output")
+    add_options(parser, ["data.label", "training.backend", "training.threads"])
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out ``fastnn predict``."""
+    given = given_options(options)
+    model = load(options.model)
+    X = load_features(options.file, model.architecture.widths[0], given.pop("data.label", None))
+    how = {name.removeprefix("training."): value for name, value in given.items()}
+    names = class_names(model)
+    rows = _values(model, X, how) if names is None else _classes(model, names, X, options.all, how)
+    if options.out is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    else:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_atomically(options.out, text.getvalue())
+    return 0
+
+
+def _classes(model: MLP, names: Sequence[str], X: Any, every: bool, how: dict[str, Any]) -> Iterator[Iterable[Any]]:
+    probabilities = model.predict_proba(X, **how)
+    yield ["row", "label", "probability", *(names if every else [])]
+    for row, values in enumerate(probabilities, 1):
+        best = values.argmax()
+        yield [row, names[best], values[best], *(values if every else [])]
+
+
+def _values(model: MLP, X: Any, how: dict[str, Any]) -> Iterator[Iterable[Any]]:
+    outputs = model.outputs(X, **how)
+    several = outputs.shape[1] > 1
+    yield ["row", *(f"value_{index + 1}" if several else "value" for index in range(outputs.shape[1]))]
+    for row, values in enumerate(outputs, 1):
+        yield [row, *values]

@@ -1,0 +1,107 @@
+"""Train a network, judge it, and leave a folder with the model, its history and pictures behind."""
+
+import argparse
+import shlex
+import sys
+import threading
+
+from fastnn.callbacks import History
+from fastnn.cli.options import add_options, given_options
+from fastnn.config import Config, read_toml
+from fastnn.errors import ConfigError, DivergedError, MissingExtraError
+from fastnn.kernels import backend
+from fastnn.model import MLP
+from fastnn.progress import Progress
+from fastnn.runs import Parts, Recorder, Run, build, fit
+
+NOTICE_SECONDS = 1.5  # kernels that are not ready by then are not in the cache
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of ``fastnn train``."""
+    parser.usage = f"{parser.prog} [--config FILE] [--out DIR | --resume DIR] [options]"
+    parser.add_argument("--config", metavar="FILE", help="settings in TOML, such as a run's config.toml; options win")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/<date>-<name>)")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; --epochs may be raised")
+    add_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out ``fastnn train``."""
+    given = given_options(options)
+    if options.resume is None:
+        return _start(Config.of(read_toml(options.config) if options.config else {}, given), options.out)
+    if options.config or options.out:
+        raise ConfigError("--resume has the settings and the folder of its run: leave out --config and --out")
+    return _go_on(Run.open(options.resume, given))
+
+
+def _start(config: Config, folder: str | None) -> int:
+    parts = Parts.of(config)
+    network = build(config, parts)
+    place = Run.create(config, folder)
+    try:
+        return _train(place, parts, network, resume=False)
+    finally:
+        place.remove_if_empty()
+
+
+def _go_on(place: Run) -> int:
+    if place.finished:
+        print(f"the run in {place.folder} is finished; give more --epochs than {place.config.training.epochs} to go on")
+        return 0
+    parts = Parts.of(place.config)
+    network = build(place.config, parts)
+    place.reopen()
+    return _train(place, parts, network, resume=True)
+
+
+def _train(place: Run, parts: Parts, network: MLP, resume: bool) -> int:
+    print(f"{place.config.data.source}: {parts}", network, sep="\n", flush=True)
+    progress, recorder = Progress(), Recorder(place.history)
+    compile_seconds = _compile(place.config.training.backend)
+    callbacks = [place.checkpoints(), recorder, progress]
+    try:
+        history = fit(place.config, network, parts, callbacks, place.last if resume else None)
+        if len(history) < place.config.training.epochs:
+            print(f"stopped early: no improvement in {place.config.training.patience} epochs")
+        summary = place.judge(parts, recorder, compile_seconds)
+        _draw(place, parts, history)
+        place.finish(summary)
+    except DivergedError as error:
+        kept = f"the last good checkpoint is kept: {place.last}" if place.last.exists() else "no epoch was finished"
+        raise DivergedError(f"{error}; {kept}", error.epoch) from error
+    except KeyboardInterrupt:
+        if not place.last.exists():
+            raise
+        command = f"fastnn train --resume {shlex.quote(str(place.folder))}"
+        raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
+    finally:
+        progress.close()
+    accuracy = "" if summary["test_accuracy"] is None else f"accuracy {summary['test_accuracy']:.2%}  "
+    print(f"test  {accuracy}loss {summary['test_loss']:.4f}  (model of epoch {summary['best_epoch']})")
+    print(f"model, history and pictures are in {place.folder}")
+    return 0
+
+
+def _compile(name: str) -> float:
+    """Make the kernels ready: seconds that it took. Says so where the user would wonder."""
+    notice = threading.Timer(
+        NOTICE_SECONDS, print, ["compiling the kernels, once per installation ..."], {"flush": True}
+    )
+    notice.daemon = True
+    notice.start()
+    try:
+        seconds, compiled = backend(name).warm()
+    finally:
+        notice.cancel()
+    if compiled:
+        print(f"compiled the kernels in {seconds:.1f} s", flush=True)
+    return float(seconds)
+
+
+def _draw(place: Run, parts: Parts, history: History) -> None:
+    try:
+        place.draw(parts, history)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)

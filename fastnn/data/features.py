@@ -1,0 +1,52 @@
+"""Features without labels, for a model to predict from."""
+
+import os
+
+import numpy as np
+
+from fastnn.data import csv, idx, npz
+from fastnn.data.dataset import as_features
+from fastnn.errors import DataError
+
+
+def load_features(path: str | os.PathLike[str], width: int, label: int | str | None = None) -> np.ndarray:
+    """Read the inputs of a model.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV file (``.csv``, ``.csv.gz``; with or without header), an NPZ file with an array ``X`` (or ``x_test``, if
+        it has that), or an IDX file of images, plain or gzip-compressed.
+    width : int
+        How many features the model takes.
+    label : int or str, optional
+        CSV only: a column to leave out if there is one too many, by index or by its name in the header.
+
+    Returns
+    -------
+    uint8 or float32 array (N, width)
+
+    Raises
+    ------
+    DataError
+        The file cannot be used, or has not `width` features.
+    """
+    name = os.fspath(path).lower()
+    if name.endswith((".csv", ".csv.gz")):
+        X = _of_csv(path, width, label)
+    elif name.endswith(".npz"):
+        X = npz.read_features(path)
+    else:
+        X = as_features(idx.read(path), str(path))
+    if X.shape[1] != width:
+        hint = "; if one of them is the label, name it by --label" if X.shape[1] == width + 1 and label is None else ""
+        raise DataError(f"{path} has {X.shape[1]} features, but the model takes {width}{hint}")
+    return X
+
+
+def _of_csv(path: str | os.PathLike[str], width: int, label: int | str | None) -> np.ndarray:
+    if label is not None:
+        X = csv.read(path, label).X
+        if X.shape[1] != width - 1:  # else the file has no label: no column is one too many
+            return X
+    return csv.read_features(path)

@@ -1,0 +1,152 @@
+"""Compiling the step once and for all, and running it in threads.
+
+The threads are ordinary Python threads inside one function that holds no GIL: there is no parallel runtime that could
+abort the process when fits nest or run side by side, or break a fork.
+"""
+
+import hashlib
+import os
+import stat
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from fastnn.kernels.barrier import ABORTED
+
+
+class Compilation(NamedTuple):
+    """What it took to make the compiled step ready."""
+
+    seconds: float
+    compiled: bool  # False: it came from the cache
+
+
+_lock = threading.Lock()
+_kernels: dict[Callable[..., Any], Any] = {}
+
+
+def stamp(here: Path = Path(__file__).parent) -> int:
+    """A number that changes with the sources of the kernels, which stand in the folder `here`.
+
+    Numba's cache sees neither changes in functions of other files nor in constants, but it keeps apart the values that
+    a function closes over: a kernel that closes over this number can never come from a stale cache.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([*here.glob("*.py"), here.parent / "rng.py", here.parent / "layers.py"]):
+        digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "big")
+
+
+def others_may_write(folder: Path) -> bool:
+    """Whether anyone but its owner, who must be this user or root, may write to a folder.
+
+    Cache entries are pickles: who can write one can run code. Where there are no POSIX permissions: False.
+    """
+    if os.name != "posix":
+        return False
+    found = folder.stat()
+    return found.st_uid not in (0, os.geteuid()) or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def user_cache() -> Path:
+    """The user's own cache folder for compiled kernels."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fastnn"
+
+
+def _cached(make: Callable[[int, bool], Any]) -> Any:
+    """The kernel with a cache: beside the sources, else in the user's cache folder, else (with a warning) without."""
+    reason = "no folder is writable"
+    for folder in (None, user_cache()):
+        kept = numba.config.CACHE_DIR
+        try:
+            if folder is not None:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                numba.config.CACHE_DIR = str(folder)
+            kernel = make(stamp(), True)
+            where = Path(kernel.stats.cache_path)
+            if not others_may_write(where):
+                return kernel
+            reason = f"others may write to {where}"
+        except (OSError, RuntimeError):  # RuntimeError: Numba found no place for a cache
+            continue
+        finally:
+            numba.config.CACHE_DIR = kept
+    warnings.warn(
+        f"compiled kernels are not kept, so each start compiles anew: {reason}; "
+        "set NUMBA_CACHE_DIR to a folder that only you can write",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return make(stamp(), False)
+
+
+def compiled(make: Callable[[int, bool], Any]) -> Any:
+    """The kernel that `make(stamp, cache)` returns, made once in this process."""
+    with _lock:
+        if make not in _kernels:
+            _kernels[make] = _cached(make)
+        return _kernels[make]
+
+
+def timed(kernel: Callable[[], Any], call: Callable[[], Any]) -> Compilation:
+    """Make a kernel and call it once: how long that took, and whether it was compiled or found in the cache."""
+    start = time.perf_counter()
+    known = bool(kernel().overloads)
+    call()
+    if known:
+        return Compilation(0.0, False)
+    return Compilation(time.perf_counter() - start, not sum(kernel().stats.cache_hits.values()))
+
+
+def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.ndarray) -> None:
+    """Run ``kernel(thread, threads, *arguments)`` in `threads` threads, this one among them, to the end of all.
+
+    Parameters
+    ----------
+    state : int32 array (STATE_WORDS,)
+        The barrier's. Whatever stops one thread sets its abort flag, so that none waits for one that will not come.
+    """
+    state[:] = 0
+    failures: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            kernel(thread, threads, *arguments)
+        except BaseException as error:
+            state[ABORTED] = 1
+            failures.append(error)
+
+    helpers = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(1, threads)]
+    started: list[threading.Thread] = []
+    try:
+        for helper in helpers:
+            helper.start()
+            started.append(helper)
+        kernel(0, threads, *arguments)
+    except BaseException:
+        state[ABORTED] = 1
+        raise
+    finally:
+        _join(started)
+    if failures:
+        raise failures[0]
+
+
+def _join(helpers: list[threading.Thread]) -> None:
+    """Wait for all helpers, whatever interrupts: they work in memory that the caller may free."""
+    interrupt: BaseException | None = None
+    for helper in helpers:
+        while helper.is_alive():
+            try:
+                helper.join()
+            except KeyboardInterrupt as error:
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt

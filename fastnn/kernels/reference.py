@@ -1,0 +1,392 @@
+"""The maths of a multilayer perceptron in plain NumPy: to be read, and to judge the fused kernels by.
+
+Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. A is the input of a layer (B, I),
+Z = A W + b its pre-activation (B, O), delta = dLoss/dZ (B, O). Everything works in the dtype of the parameters:
+float32 in earnest, float64 to be compared with finite differences.
+
+Sources: [GBC] Goodfellow, Bengio, Courville: "Deep Learning", 2016. [RHW] Rumelhart, Hinton, Williams: "Learning
+representations by back-propagating errors", Nature 323, 1986. Others stand with their formula.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fastnn.kernels.job import NOTHING, Job, Totals
+from fastnn.layers import LOSSES, Architecture
+from fastnn.rng import drop_threshold, dropout_mask
+
+# ---------------------------------------------------------------- activations: value, derivative by z
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-z)), [GBC] 3.30; the exponential is only ever taken of -|z|, so it cannot overflow."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1, e) / (1 + e)
+
+
+def softplus(z: np.ndarray) -> np.ndarray:
+    """log(1 + exp(z)), [GBC] 3.31, as max(z, 0) + log1p(exp(-|z|)), which cannot overflow."""
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    """exp(z_o) / sum over o of exp(z_o), [GBC] 6.29, shifted by the row's maximum so that it cannot overflow."""
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def normal_cdf(z: np.ndarray) -> np.ndarray:
+    """Phi(z) = erfc(-z / sqrt(2)) / 2, the standard normal distribution function, by the C library's erfc."""
+    erfc = np.vectorize(math.erfc, otypes=[np.float64])
+    return (0.5 * erfc(-z / math.sqrt(2))).astype(z.dtype)
+
+
+def normal_pdf(z: np.ndarray) -> np.ndarray:
+    """The standard normal density, exp(-z^2 / 2) / sqrt(2 pi)."""
+    return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def silu_derivative(z: np.ndarray, alpha: float) -> np.ndarray:
+    """s + z s (1 - s) with s = sigmoid(z)."""
+    s = sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+Function = Callable[[np.ndarray, float], np.ndarray]
+
+# name: (f(z, alpha), f'(z, alpha)); alpha is the activation's argument. At a kink f' is the limit from the left.
+# A NaN must stay visible, so each choice is written such that a NaN takes the branch that keeps it.
+ACTIVATIONS: dict[str, tuple[Function, Function]] = {
+    "identity": (lambda z, alpha: z, lambda z, alpha: np.ones_like(z)),
+    # Nair & Hinton: "Rectified linear units improve restricted Boltzmann machines", ICML 2010
+    "relu": (lambda z, alpha: np.maximum(z, 0), lambda z, alpha: (z > 0).astype(z.dtype)),
+    # Maas, Hannun, Ng: "Rectifier nonlinearities improve neural network acoustic models", 2013, section 2
+    "leaky_relu": (
+        lambda z, alpha: np.where(z > 0, z, alpha * z),
+        lambda z, alpha: np.where(z > 0, z.dtype.type(1), z.dtype.type(alpha)),
+    ),
+    # Clevert, Unterthiner, Hochreiter: "Fast and accurate deep network learning by ELUs", ICLR 2016, equation 15
+    "elu": (
+        lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
+        lambda z, alpha: np.where(z > 0, z.dtype.type(1), alpha * np.exp(np.minimum(z, 0))),
+    ),
+    "sigmoid": (lambda z, alpha: sigmoid(z), lambda z, alpha: sigmoid(z) * sigmoid(-z)),
+    # LeCun et al.: "Efficient BackProp", 1998, section 4.4
+    "tanh": (lambda z, alpha: np.tanh(z), lambda z, alpha: 1 - np.tanh(z) ** 2),
+    # Dugas et al.: "Incorporating second-order functional knowledge for better option pricing", NIPS 2000
+    "softplus": (lambda z, alpha: softplus(z), lambda z, alpha: sigmoid(z)),
+    # Hendrycks & Gimpel: "Gaussian error linear units", 2016, section 2 (the exact form)
+    "gelu": (lambda z, alpha: z * normal_cdf(z), lambda z, alpha: normal_cdf(z) + z * normal_pdf(z)),
+    # Elfwing, Uchibe, Doya: "Sigmoid-weighted linear units", 2018, equations 5 and 6
+    "silu": (lambda z, alpha: z * sigmoid(z), silu_derivative),
+    # Only at the output with cross_entropy, whose delta holds its derivative already
+    "softmax": (lambda z, alpha: softmax(z), lambda z, alpha: np.ones_like(z)),
+}
+
+
+# ---------------------------------------------------------------- losses: one value a sample, from Z of the output
+
+
+def cross_entropy(z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """- sum_o t_o log softmax(z)_o, [GBC] 6.2.2.3, by log-sum-exp: (B, O), (B, O) -> (B,)."""
+    top = z.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(z - top).sum(axis=1, keepdims=True))
+    return (t * (log_sum + (top - z))).sum(axis=1)
+
+
+def binary_cross_entropy(z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """- sum_o (t log s + (1 - t) log(1 - s)), s = sigmoid(z), [GBC] 6.2.2.2: (B, O), (B, O) -> (B,).
+
+    As t softplus(-z) + (1 - t) softplus(z), in which no two large terms cancel.
+    """
+    return (t * softplus(-z) + (1 - t) * softplus(z)).sum(axis=1)
+
+
+def quadratic(z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """1/2 sum_o (a_o - t_o)^2, [RHW] equation 3: (B, O), (B, O) -> (B,)."""
+    return 0.5 * ((a - t) ** 2).sum(axis=1)
+
+
+# name: (loss, dLoss/da through the activation?). Cross entropies and their activations are differentiated as one,
+# which leaves softmax(z) sum(t) - t and sigmoid(z) - t ([GBC] 6.2.2): no derivative of the activation comes in.
+LOSS_FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "quadratic": quadratic,
+}
+assert LOSS_FUNCTIONS.keys() == LOSSES.keys()
+
+
+def output_delta(loss: str, activation: str, alpha: float, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """dLoss/dZ of the output layer, one row a sample: (B, O).
+
+    cross_entropy: ``a sum(t) - t``; binary_cross_entropy: ``a - t``; quadratic: ``(a - t) f'(z)`` ([RHW] equation 5).
+    """
+    if loss == "cross_entropy":
+        return a * t.sum(axis=1, keepdims=True) - t
+    if loss == "binary_cross_entropy":
+        return a - t
+    return (a - t) * ACTIVATIONS[activation][1](z, alpha)
+
+
+def smooth(t: np.ndarray, epsilon: float, loss: str) -> np.ndarray:
+    """Label smoothing: a share `epsilon` of the target is spread evenly over the classes.
+
+    Szegedy et al.: "Rethinking the Inception architecture", CVPR 2016, section 7. For binary_cross_entropy each output
+    is a choice between two classes. Target rows (B, O) in, target rows (B, O) out.
+    """
+    return t * (1 - epsilon) + epsilon / (2 if loss == "binary_cross_entropy" else t.shape[1])
+
+
+def hits(z: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Which samples are classified right: (B, O), (B, O) -> bool (B,).
+
+    By the largest output; of a single output, by the sign of z (sigmoid(z) > 1/2) against a target of 0 or 1.
+    """
+    if z.shape[1] == 1:
+        return (z[:, 0] > 0) == (t[:, 0] > 0.5)
+    return z.argmax(axis=1) == t.argmax(axis=1)
+
+
+# ---------------------------------------------------------------- forward and backward
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
+Masks = list[np.ndarray | None]
+
+
+def forward(
+    architecture: Architecture, parameters: Parameters, X: np.ndarray, masks: Masks | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The network from its (scaled) input to its output.
+
+    Parameters
+    ----------
+    X : array (B, I)
+    masks : list of L (array (B, I) or None), optional
+        What each layer's input is multiplied by: inverted dropout, 0 or 1 / (1 - rate). Srivastava et al.:
+        "Dropout", JMLR 15, 2014, section 10 (scaling at training time).
+
+    Returns
+    -------
+    A : list of L + 1 arrays
+        The input of each layer, after dropout, and last the network's output (B, O).
+    Z : list of L arrays (B, O)
+        The pre-activation of each layer.
+    """
+    A, Z = [], []
+    a = X
+    for layer, (W, b) in enumerate(parameters):
+        mask = masks[layer] if masks else None
+        a = a if mask is None else a * mask
+        z = a @ W + b
+        A.append(a)
+        Z.append(z)
+        a = ACTIVATIONS[architecture.activations[layer]][0](z, architecture.arguments[layer])
+    return [*A, a], Z
+
+
+def backward(
+    architecture: Architecture,
+    parameters: Parameters,
+    A: list[np.ndarray],
+    Z: list[np.ndarray],
+    delta: np.ndarray,
+    gradient: Parameters,
+    masks: Masks | None = None,
+) -> None:
+    """Back-propagation ([RHW]; [GBC] algorithm 6.4): from the output's delta to the gradient of all parameters.
+
+    Parameters
+    ----------
+    A, Z : as `forward` returned them
+    delta : array (B, O)
+        dLoss/dZ of the output layer, already weighted so that the sum over samples is the mean loss's.
+    gradient : list of (dW (I, O), db (O,))
+        Written to: dW = A^T delta, db = the sum of delta over samples.
+    """
+    for layer in range(len(parameters) - 1, -1, -1):
+        dW, db = gradient[layer]
+        np.matmul(A[layer].T, delta, out=dW)
+        delta.sum(axis=0, out=db)
+        if layer:
+            delta = delta @ parameters[layer][0].T
+            mask = masks[layer] if masks else None
+            delta = delta if mask is None else delta * mask
+            derivative = ACTIVATIONS[architecture.activations[layer - 1]][1]
+            delta = delta * derivative(Z[layer - 1], architecture.arguments[layer - 1])
+
+
+# ---------------------------------------------------------------- optimisers: p and state change in place
+
+# Arguments: parameters p, gradient g, state rows s, effective rate, effective epsilon, decay constants.
+
+
+def sgd(p: np.ndarray, g: np.ndarray, s: np.ndarray, rate: float, epsilon: float, first: float, second: float) -> None:
+    """p -= rate g. Robbins & Monro, 1951; [GBC] algorithm 8.1."""
+    p -= rate * g
+
+
+def momentum(
+    p: np.ndarray, g: np.ndarray, s: np.ndarray, rate: float, epsilon: float, first: float, second: float
+) -> None:
+    """v = mu v - rate g; p += v. Sutskever et al.: "On the importance of initialization ...", ICML 2013, eq. 1-2."""
+    v = s[0]
+    v *= first
+    v -= rate * g
+    p += v
+
+
+def nesterov(
+    p: np.ndarray, g: np.ndarray, s: np.ndarray, rate: float, epsilon: float, first: float, second: float
+) -> None:
+    """v = mu v - rate g; p += mu v - rate g. Sutskever et al. 2013, equations 3-4, at the point looked ahead to."""
+    v, step = s[0], rate * g
+    v *= first
+    v -= step
+    p += first * v - step
+
+
+def rmsprop(
+    p: np.ndarray, g: np.ndarray, s: np.ndarray, rate: float, epsilon: float, first: float, second: float
+) -> None:
+    """r = rho r + (1 - rho) g^2; p -= rate g / (sqrt(r) + epsilon). Tieleman & Hinton, lecture 6.5, 2012."""
+    r = s[0]
+    r *= first
+    r += (1 - first) * g * g
+    p -= rate * g / (np.sqrt(r) + epsilon)
+
+
+def adam(p: np.ndarray, g: np.ndarray, s: np.ndarray, rate: float, epsilon: float, first: float, second: float) -> None:
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= rate m / (sqrt(v) + epsilon).
+
+    Kingma & Ba: "Adam", ICLR 2015, algorithm 1; the bias corrections are inside `rate` and `epsilon`
+    (`fastnn.optimizers.Adam.coefficients`).
+    """
+    m, v = s
+    m *= first
+    m += (1 - first) * g
+    v *= second
+    v += (1 - second) * g * g
+    p -= rate * m / (np.sqrt(v) + epsilon)
+
+
+# adamw (Loshchilov & Hutter: "Decoupled weight decay regularization", ICLR 2019) is adam whose decay is in `steps`.
+UPDATES: dict[str, Callable[..., None]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adam,
+}
+
+
+# ---------------------------------------------------------------- the kernels (see fastnn.kernels)
+
+
+def scaled(job: Job, rows: np.ndarray | slice) -> np.ndarray:
+    """Rows of the raw input as the first layer gets them: scale * x + shift, in the parameters' dtype (B, I)."""
+    dtype, net = job.parameters.dtype, job.architecture
+    X = job.examples.X[rows].astype(dtype)
+    X *= np.asarray(net.scale, dtype)
+    X += np.asarray(net.shift, dtype)
+    return X
+
+
+def target_rows(job: Job, rows: np.ndarray | slice) -> np.ndarray:
+    """The targets of samples as rows (B, O): one-hot where the examples have labels."""
+    examples, dtype = job.examples, job.parameters.dtype
+    if examples.labels is None:
+        assert examples.targets is not None, "examples without labels or targets can only be predicted"
+        return examples.targets[rows].astype(dtype)
+    labels = examples.labels[rows]
+    t = np.zeros((labels.size, job.architecture.widths[-1]), dtype)
+    t[np.arange(labels.size), labels] = 1
+    return t
+
+
+def sample_weights(job: Job, rows: np.ndarray | slice, size: int) -> np.ndarray:
+    """The weights of samples (B,), in float64."""
+    weights = job.examples.weights
+    return np.ones(size) if weights is None else weights[rows].astype(np.float64)
+
+
+SLICE = 1024  # rows at a time where all examples are passed through: bounds the memory
+
+
+def predict(job: Job, outputs: np.ndarray) -> None:
+    """Write the network's outputs for all examples to `outputs` (N, O)."""
+    parameters = job.architecture.views(job.parameters)
+    for start in range(0, len(job.examples), SLICE):
+        rows = slice(start, start + SLICE)
+        outputs[rows] = forward(job.architecture, parameters, scaled(job, rows))[0][-1]
+
+
+def score(job: Job) -> Totals:
+    """Loss and hits over all examples, without dropout or label smoothing."""
+    net, totals = job.architecture, NOTHING
+    parameters = net.views(job.parameters)
+    for start in range(0, len(job.examples), SLICE):
+        rows = slice(start, start + SLICE)
+        A, Z = forward(net, parameters, scaled(job, rows))
+        t = target_rows(job, rows)
+        losses = LOSS_FUNCTIONS[net.loss](Z[-1], t, A[-1])
+        totals += weigh(losses, hits(Z[-1], t), sample_weights(job, rows, len(t)))
+    return totals
+
+
+def weigh(losses: np.ndarray, right: np.ndarray, weights: np.ndarray) -> Totals:
+    """Sum losses (B,) and hits (B,) by weight (B,)."""
+    return Totals(float((losses * weights).sum()), float((right * weights).sum()), float(weights.sum()))
+
+
+def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.ndarray]:
+    """The gradient of the mean loss over the samples `rows` (B,), as a flat buffer like the parameters."""
+    net, dtype = job.architecture, job.parameters.dtype
+    parameters = net.views(job.parameters)
+    gradient = np.zeros_like(job.parameters)
+    masks: Masks = [None] * len(net.dropout)
+    for layer, rate in enumerate(net.dropout):
+        if drop_threshold(rate):
+            kept = dropout_mask(job.seed, layer, epoch, rows, net.widths[layer], rate)
+            masks[layer] = kept * dtype.type(1 / (1 - rate))
+    A, Z = forward(net, parameters, scaled(job, rows), masks)
+    t = target_rows(job, rows)
+    right = hits(Z[-1], t)
+    if job.label_smoothing:
+        t = smooth(t, job.label_smoothing, net.loss)
+    losses = LOSS_FUNCTIONS[net.loss](Z[-1], t, A[-1])
+    weights = sample_weights(job, rows, len(rows))
+    totals = weigh(losses, right, weights)
+    delta = output_delta(net.loss, net.activations[-1], net.arguments[-1], Z[-1], t, A[-1])
+    # a batch whose weights are all zero has no mean loss: it teaches nothing, so its gradient is zero
+    share = weights / totals.weight if totals.weight else weights
+    backward(net, parameters, A, Z, delta * share.astype(dtype)[:, None], net.views(gradient), masks)
+    return totals, gradient
+
+
+def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray, totals: Totals = NOTHING) -> Totals:
+    """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`."""
+    net = job.architecture
+    parameters = net.views(job.parameters)
+    for step, (rate, epsilon, decay) in enumerate(steps.tolist(), first):
+        rows = order[step * job.batch_size : (step + 1) * job.batch_size]
+        batch, gradient = gradients(job, rows, epoch)
+        totals += batch
+        if job.clip_norm:  # Pascanu, Mikolov, Bengio: "On the difficulty of training RNNs", ICML 2013, algorithm 1
+            norm = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
+            gradient *= min(1.0, job.clip_norm / norm) if norm else 1.0
+        for (W, _), (dW, _) in zip(parameters, net.views(gradient), strict=True):
+            if job.weight_decay:  # Krogh & Hertz: "A simple weight decay can improve generalization", 1991
+                dW += job.weight_decay * W
+            if decay:
+                W *= 1 - decay
+        UPDATES[job.optimizer](job.parameters, gradient, job.state, rate, epsilon, job.first, job.second)
+    return totals
+
+
+def warm() -> tuple[float, bool]:
+    """Nothing to compile: 0 seconds."""
+    return 0.0, False

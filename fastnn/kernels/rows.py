@@ -1,0 +1,260 @@
+"""What the fused kernels do to one row of floats: activations, losses, updates, dropout. Each a row in a table.
+
+The formulas and their sources stand in kernels/reference.py. A table becomes one compiled function that picks its row
+by code, so a network is data and everything is compiled once.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fastnn import rng
+from fastnn.kernels.elementary import exp, normal, sigmoid, softplus, tanh
+
+F = np.float32
+# Contraction and reassociation, but never nnan or ninf: a NaN must stay visible.
+FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
+fast = njit(nogil=True, fastmath=FAST, error_model="numpy")
+inlined = njit(nogil=True, fastmath=FAST, error_model="numpy", forceinline=True)  # a call would stop vectorisation
+
+
+def choose(functions: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
+    """Compile a table into one function ``pick(code, *arguments)`` that calls the function at place `code`."""
+    *rest, last = functions
+    if not rest:
+        return fast(lambda code, *arguments: last(*arguments))
+    others, place = choose(rest), len(rest)
+
+    @fast
+    def pick(code, *arguments):  # type: ignore[no-untyped-def]
+        if code == place:
+            return last(*arguments)
+        return others(code, *arguments)
+
+    return pick
+
+
+# ---------------------------------------------------------------- activations: z -> (f(z), f'(z))
+
+
+@inlined
+def _identity(z, alpha):  # type: ignore[no-untyped-def]
+    return z, F(1)
+
+
+@inlined
+def _relu(z, alpha):  # type: ignore[no-untyped-def]
+    return (F(0) if z <= F(0) else z), (F(1) if z > F(0) else F(0))
+
+
+@inlined
+def _leaky_relu(z, alpha):  # type: ignore[no-untyped-def]
+    return (z if z > F(0) else alpha * z), (F(1) if z > F(0) else alpha)
+
+
+@inlined
+def _elu(z, alpha):  # type: ignore[no-untyped-def]
+    e = exp(F(0) if z > F(0) else z)
+    # near 0, exp(z) - 1 cancels; there expm1(z) = tanh(z / 2) (exp(z) + 1)
+    below = tanh(F(0.5) * z) * (e + F(1))
+    return (z if z > F(0) else alpha * below), (F(1) if z > F(0) else alpha * e)
+
+
+@inlined
+def _sigmoid(z, alpha):  # type: ignore[no-untyped-def]
+    return sigmoid(z), sigmoid(z) * sigmoid(-z)
+
+
+@inlined
+def _tanh(z, alpha):  # type: ignore[no-untyped-def]
+    a = tanh(z)
+    return a, (F(1) - a) * (F(1) + a)
+
+
+@inlined
+def _softplus(z, alpha):  # type: ignore[no-untyped-def]
+    return softplus(z), sigmoid(z)
+
+
+@inlined
+def _gelu(z, alpha):  # type: ignore[no-untyped-def]
+    below, density = normal(z)
+    return z * below, below + z * density
+
+
+@inlined
+def _silu(z, alpha):  # type: ignore[no-untyped-def]
+    s = sigmoid(z)
+    return z * s, s * (F(1) + z * sigmoid(-z))
+
+
+def _rowwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    @fast
+    def apply(z, a, d, alpha):  # type: ignore[no-untyped-def]
+        for o in range(z.size):
+            a[o], d[o] = function(z[o], alpha)
+
+    return apply
+
+
+# softmax stands only at the output, where its loss below takes its place
+ACTIVATIONS = {
+    "identity": _identity,
+    "relu": _relu,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "softplus": _softplus,
+    "gelu": _gelu,
+    "silu": _silu,
+    "softmax": _identity,
+}
+ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+activate = choose(_rowwise(function) for function in ACTIVATIONS.values())  # (code, z, a, d, alpha); a may be z
+
+
+# ---------------------------------------------------------------- losses: (z, t) -> output a, delta = dLoss/dz, loss
+
+
+@fast
+def _cross_entropy(z, t, a, delta, activation, alpha):  # type: ignore[no-untyped-def]
+    top = z[0]
+    for o in range(1, z.size):
+        top = max(top, z[o])
+    total, weight = F(0), F(0)
+    for o in range(z.size):
+        a[o] = exp(z[o] - top)
+        total += a[o]
+        weight += t[o]
+    log_total, loss = F(np.log(total)), F(0)
+    for o in range(z.size):
+        loss += t[o] * (log_total + (top - z[o]))
+        a[o] = a[o] / total
+        delta[o] = a[o] * weight - t[o]
+    return loss
+
+
+@fast
+def _binary_cross_entropy(z, t, a, delta, activation, alpha):  # type: ignore[no-untyped-def]
+    loss = F(0)
+    for o in range(z.size):
+        loss += t[o] * softplus(-z[o]) + (F(1) - t[o]) * softplus(z[o])
+        a[o] = sigmoid(z[o])
+        delta[o] = a[o] - t[o]
+    return loss
+
+
+@fast
+def _quadratic(z, t, a, delta, activation, alpha):  # type: ignore[no-untyped-def]
+    activate(activation, z, a, delta, alpha)
+    loss = F(0)
+    for o in range(z.size):
+        error = a[o] - t[o]
+        loss += F(0.5) * error * error
+        delta[o] = error * delta[o]
+    return loss
+
+
+LOSSES = {"cross_entropy": _cross_entropy, "binary_cross_entropy": _binary_cross_entropy, "quadratic": _quadratic}
+LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
+judge = choose(LOSSES.values())  # (code, z, t, a, delta, activation code, alpha) -> loss; a may not be z
+
+
+@fast
+def hit(z, t):  # type: ignore[no-untyped-def]
+    """Whether a sample is classified right (see reference.hits), as 0 or 1."""
+    if z.size == 1:
+        return F(1) if (z[0] > F(0)) == (t[0] > F(0.5)) else F(0)
+    said, true = 0, 0
+    for o in range(1, z.size):
+        said = o if z[o] > z[said] else said
+        true = o if t[o] > t[true] else true
+    return F(1) if said == true else F(0)
+
+
+# ---------------------------------------------------------------- updates: of p and the state rows s, u by gradient g
+
+
+@fast
+def _sgd(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    for o in range(p.size):
+        p[o] -= rate * g[o]
+
+
+@fast
+def _momentum(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    for o in range(p.size):
+        s[o] = first * s[o] - rate * g[o]
+        p[o] += s[o]
+
+
+@fast
+def _nesterov(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    for o in range(p.size):
+        step = rate * g[o]
+        s[o] = first * s[o] - step
+        p[o] += first * s[o] - step
+
+
+@fast
+def _rmsprop(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    for o in range(p.size):
+        s[o] = first * s[o] + (F(1) - first) * g[o] * g[o]
+        p[o] -= rate * g[o] / (np.sqrt(s[o]) + epsilon)
+
+
+@fast
+def _adam(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    for o in range(p.size):
+        s[o] = first * s[o] + (F(1) - first) * g[o]
+        u[o] = second * u[o] + (F(1) - second) * g[o] * g[o]
+        p[o] -= rate * s[o] / (np.sqrt(u[o]) + epsilon)
+
+
+UPDATES = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+    "adamw": _adam,
+}
+UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
+update = choose(UPDATES.values())  # (code, p, g, s, u, rate, epsilon, first, second)
+
+
+# ---------------------------------------------------------------- dropout: the twin of fastnn.rng, value by value
+
+LOW, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
+M0, M1 = (np.uint64(m) for m in rng.MULTIPLIERS)
+W0, W1 = (np.uint64(w) for w in rng.WEYL)
+ROUNDS = rng.ROUNDS
+PURPOSE = np.uint64(rng.PURPOSES["dropout"] << 16)
+
+
+@njit(nogil=True)
+def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    for _ in range(ROUNDS):
+        first, second = M0 * c0, M1 * c2
+        c0, c1, c2, c3 = (second >> SHIFT) ^ c1 ^ k0, second & LOW, (first >> SHIFT) ^ c3 ^ k1, first & LOW
+        k0, k1 = (k0 + W0) & LOW, (k1 + W1) & LOW
+    return c0, c1, c2, c3
+
+
+@njit(nogil=True)
+def drop(a, factor, seed, layer, epoch, sample, threshold, kept):  # type: ignore[no-untyped-def]
+    """Apply inverted dropout to the values `a` and their derivatives `factor`, in place.
+
+    Word u of the sample is below `threshold` where value u is dropped; the others are multiplied by `kept`.
+    The rows may be padded: a size that is a multiple of 4.
+    """
+    k0, k1, purpose = seed & LOW, seed >> SHIFT, PURPOSE | np.uint64(layer)
+    for block in range(a.size // 4):
+        words = _philox(np.uint64(block), np.uint64(sample), np.uint64(epoch), purpose, k0, k1)
+        for j in range(4):
+            scale = kept if words[j] >= threshold else F(0)
+            a[4 * block + j] = a[4 * block + j] * scale
+            factor[4 * block + j] = factor[4 * block + j] * scale

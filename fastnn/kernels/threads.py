@@ -1,0 +1,60 @@
+"""How many threads a fit uses: no more than this process may run on, nor than its steps give work to."""
+
+import math
+import os
+from pathlib import Path
+
+from fastnn.errors import ConfigError
+from fastnn.layers import Architecture
+
+# A step meets at two barriers of about a microsecond each, and its shares are never quite equal. Measured with 784-H-10
+# nets and batches of 1 to 100: below about this many multiply-adds a thread, another thread costs more than it brings.
+WORTH_A_THREAD = 100_000
+
+
+def available() -> int:
+    """CPUs that this process may use: its affinity, its container's quota, and OMP_NUM_THREADS, whichever is least."""
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    limits.append(_quota())
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdecimal() and int(wanted) > 0:
+        limits.append(int(wanted))
+    return max(1, min(limits))
+
+
+def _quota() -> int:
+    """The container's share of CPU time in whole CPUs (Linux control groups 2, then 1); large if none is set."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            group = Path("/sys/fs/cgroup/cpu")
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return 2**30
+    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return 2**30  # "max", or -1
+    return max(1, math.ceil(int(quota) / int(period)))
+
+
+def resolve(threads: int | str, architecture: Architecture, batch_size: int) -> int:
+    """The number of threads to use.
+
+    Parameters
+    ----------
+    threads : int or "auto"
+        "auto": by the work in a step and the CPUs that are available.
+    architecture : Architecture
+    batch_size : int
+
+    Raises
+    ------
+    ConfigError
+        Neither "auto" nor a whole number of at least 1.
+    """
+    if threads == "auto":
+        return max(1, min(available(), batch_size * architecture.parameters // WORTH_A_THREAD))
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+        raise ConfigError(f'threads must be "auto" or a whole number from 1 to 1024, not {threads!r}')
+    return threads

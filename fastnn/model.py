@@ -1,0 +1,215 @@
+"""`MLP`: a network that can fit, predict, evaluate and save. The public face of fastnn."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.augment import Augment
+from fastnn.callbacks import Callback, History
+from fastnn.data import split_rows
+from fastnn.errors import ConfigError, DataError, ModelFileError
+from fastnn.formats import safetensors
+from fastnn.kernels import backend as kernels_of
+from fastnn.kernels.job import Examples
+from fastnn.network import Network
+from fastnn.optimizers import Optimizer, make_optimizer
+from fastnn.rng import check_seed
+from fastnn.schedules import Schedule, make_schedule
+from fastnn.training import Fit
+
+
+class MLP(Network):
+    """A multilayer perceptron.
+
+    See `fastnn.network.Network` for the parameters: ``MLP([Input(784, scale=1 / 255), Dense(300, "relu"),
+    Dense(10, "softmax")])``.
+    """
+
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        *,
+        epochs: int = 10,
+        batch_size: int = 64,
+        optimizer: str | Optimizer = "sgd",
+        schedule: str | Schedule = "constant",
+        validation: tuple[np.ndarray, ...] | float | None = None,
+        sample_weight: np.ndarray | None = None,
+        weight_decay: float = 0.0,
+        clip_norm: float = 0.0,
+        label_smoothing: float = 0.0,
+        shuffle: bool = True,
+        augment: Augment | None = None,
+        callbacks: Sequence[Callback] = (),
+        backend: str = "fused",
+        threads: int | str = "auto",
+        seed: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> History:
+        """Train from the current parameters on; the result does not depend on the number of threads.
+
+        Parameters
+        ----------
+        X : array (N, I)
+            Raw input; uint8 stays uint8.
+        y : array (N,) or (N, O)
+            Class indices, one-hot rows, or targets.
+        epochs : int
+        batch_size : int
+            0 for the full batch. The last batch of an epoch may be smaller.
+        optimizer : str or Optimizer
+            A name of `fastnn.optimizers.OPTIMIZERS`, or ``Adam(learning_rate=0.002)``.
+        schedule : str or Schedule
+            A name of `fastnn.schedules.SCHEDULES`, or ``Linear(final=0.01)``.
+        validation : (X, y), (X, y, sample_weight) or float, optional
+            What each epoch is judged on; a fraction is drawn from the training data and not trained on.
+        sample_weight : array (N,), optional
+            At least 0.
+        weight_decay : float
+            lambda; ``lambda W`` is added to the gradient of the weights (AdamW: apart from it).
+        clip_norm : float
+            Largest norm of the gradient; 0 for no limit.
+        label_smoothing : float
+            Share of each target that is spread over all classes; from 0 to below 1.
+        shuffle : bool
+            Draw a new order in each epoch.
+        augment : Augment, optional
+            Needs ``metadata["image"] = [height, width]`` if it moves pixels.
+        callbacks : sequence of Callback
+        backend : {"fused", "reference"}
+        threads : int or "auto"
+        seed : int, optional
+            Of order, dropout, augmentation and the validation split; by default the network's.
+        resume : path-like, optional
+            A ``last.safetensors`` of `fastnn.callbacks.Checkpoint`: go on from there, bit for bit as if the fit had
+            not been interrupted. All settings but `epochs` must be the same.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ConfigError, DataError, ModelFileError
+            Settings, arrays or a checkpoint that do not fit.
+        DivergedError
+            The loss or a weight became NaN or infinite.
+        """
+        seed = self.seed if seed is None else check_seed(seed)
+        examples = self.examples(X, y, sample_weight)
+        judged: Examples | None = None
+        if isinstance(validation, (int, float)) and not isinstance(validation, bool):
+            if validation:
+                kept, held = split_rows(len(examples), validation, seed)
+                examples, judged = _take(examples, kept), _take(examples, held)
+        elif validation is not None:
+            if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+                raise ConfigError("validation must be (X, y), (X, y, sample_weight) or a fraction of the training data")
+            judged = self.examples(*validation)
+            if not len(judged):
+                raise DataError("the validation set is empty")
+        image = self.metadata.get("image")
+        fit = Fit(
+            self,
+            examples,
+            judged,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=make_optimizer(optimizer),
+            schedule=make_schedule(schedule),
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            shuffle=shuffle,
+            augment=augment,
+            image=None if image is None else (int(image[0]), int(image[1])),
+            callbacks=callbacks,
+            backend=backend,
+            threads=threads,
+            seed=seed,
+        )
+        if resume is not None:
+            network, checkpoint = safetensors.load(resume, Network)
+            if checkpoint is None:
+                raise ModelFileError(
+                    f"{resume}: a model without the state of its training; resume from last.safetensors"
+                )
+            fit.restore(network, checkpoint)
+        return fit.run()
+
+    def predict_proba(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
+        """The outputs for raw inputs X (N, I), as float32 (N, O); of one output for two classes (N, 2): 1 - a, a."""
+        outputs = self.outputs(X, backend, threads)
+        if outputs.shape[1] == 1 and self.classifies:
+            return np.hstack([1 - outputs, outputs])
+        return outputs
+
+    def predict(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
+        """Class indices int64 (N,) for raw inputs X (N, I); of a network for regression its outputs float32 (N, O)."""
+        if not self.classifies:
+            return self.outputs(X, backend, threads)
+        return self.predict_proba(X, backend, threads).argmax(axis=1)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether outputs stand for classes.
+
+        As ``metadata["classes"]`` says, if it is there (None: regression). Otherwise they do with every loss but the
+        quadratic one, and with that if there are several outputs of a sigmoid or tanh.
+        """
+        if "classes" in self.metadata:
+            return self.metadata["classes"] is not None
+        net = self.architecture
+        return self.loss != "quadratic" or (net.widths[-1] > 1 and net.activations[-1] in ("sigmoid", "tanh"))
+
+    def evaluate(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None = None,
+        backend: str = "fused",
+        threads: int | str = "auto",
+    ) -> dict[str, float | None]:
+        """Mean loss and share of right classes: ``{"loss": ..., "accuracy": ...}``; accuracy is None for regression."""
+        examples = self.examples(X, y, sample_weight)
+        if not len(examples):
+            raise DataError("there are no samples to evaluate on")
+        totals = kernels_of(backend).score(self.job(examples, threads=threads))
+        return {"loss": totals.mean_loss, "accuracy": totals.accuracy if examples.classification else None}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a .safetensors file, atomically; `fastnn.load` reads it.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
+        safetensors.save(path, self)
+
+
+def load(path: str | os.PathLike[str]) -> MLP:
+    """Read a model that `MLP.save` wrote. Loading a hostile file can fail, but never run code.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, cut short, altered, or no model of fastnn.
+    """
+    return safetensors.load(path, MLP)[0]
+
+
+def _take(examples: Examples, rows: np.ndarray) -> Examples:
+    def part(values: Any) -> Any:
+        return None if values is None else values[rows]
+
+    return Examples(
+        examples.X[rows],
+        part(examples.labels),
+        part(examples.targets),
+        part(examples.weights),
+        examples.classification,
+    )

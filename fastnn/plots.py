@@ -1,0 +1,305 @@
+"""The pictures that a run leaves behind: how it went, what it confuses, and where it is most wrong.
+
+Letters: N samples, I inputs. Matplotlib is an extra, imported only when a picture is drawn. Figures are made without
+pyplot, so nothing here touches windows, global figures or a backend that the caller has chosen.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import MissingExtraError
+from fastnn.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+INK, MUTED, RULE = "#222222", "#6b6b6b", "#e3e3e3"
+BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito's palette, which colour-blind readers can tell apart
+
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be named "$5"
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": MUTED,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4,
+    "lines.solid_capstyle": "round",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+}
+
+
+@contextmanager
+def _picture(path: str | os.PathLike[str], width: float, height: float) -> "Iterator[Figure]":
+    """A blank figure, its size in inches; what is drawn on it becomes the PNG file `path`."""
+    try:
+        from matplotlib import style
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("pictures need matplotlib: pip install 'fastnn-cpu[plot]'") from None
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a class named in a script that the font lacks
+        figure = Figure((width, height), layout="constrained")
+        yield figure
+        png = BytesIO()
+        figure.savefig(png, format="png", dpi=DPI)
+    write_atomically(path, png.getvalue())
+
+
+def _caption(figure: "Figure", title: str, note: str) -> None:
+    figure.suptitle(title, size=12, weight="bold")
+    figure.supxlabel(note, size=9, color=MUTED)
+
+
+def _shorten(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+# ---------------------------------------------------------------- curves.png
+
+# Each panel: the lines in it, and the keys of history.jsonl that they show.
+PANELS = {
+    "Loss": {"training": "loss", "validation": "val_loss"},
+    "Accuracy": {"training": "accuracy", "validation": "val_accuracy"},
+    "Learning rate": {"rate": "learning_rate"},
+}
+COLORS = {"training": ORANGE, "validation": BLUE, "rate": MUTED}
+
+
+def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draw loss, accuracy and learning rate over the epochs, and mark the best epoch by validation.
+
+    Parameters
+    ----------
+    records : sequence of mappings
+        The lines of ``history.jsonl``. A value that is absent, None or not finite leaves a gap; a panel in which there
+        would be nothing to see (no accuracy, a constant learning rate) is left out.
+    path : path-like
+        The PNG file to write.
+
+    Raises
+    ------
+    MissingExtraError
+        Matplotlib is not installed.
+    OutputError
+        The file cannot be written.
+    """
+    epochs = [record["epoch"] for record in records]
+    panels = {title: _lines(records, keys) for title, keys in PANELS.items()}
+    rates = panels["Learning rate"].get("rate", np.empty(0))
+    if np.unique(rates[np.isfinite(rates)]).size < 2:
+        del panels["Learning rate"]
+    if not panels["Accuracy"]:
+        del panels["Accuracy"]
+    best = _best(records)
+    widths = [3.0 if title == "Learning rate" else 4.4 for title in panels]
+    with _picture(path, sum(widths), 3.6) as figure:
+        row = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+        for axes, (title, lines) in zip(row, panels.items(), strict=True):
+            for name, values in lines.items():
+                axes.plot(epochs, values, color=COLORS[name], label=name, marker="o" if len(epochs) <= 40 else "")
+            if best is not None and "validation" in lines:
+                _ring(axes, epochs[best], lines["validation"][best])
+            if lines and title != "Learning rate":
+                axes.legend(frameon=False)
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
+            axes.grid(False, axis="x")
+            axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+            axes.set_xlim(min(epochs, default=1) - 0.5, max(epochs, default=1) + 0.5)
+            _set_scale(axes, title, lines)
+
+
+def _lines(records: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The lines that have a finite value, each a float64 array with NaN where it has none."""
+    lines = {}
+    for name, key in keys.items():
+        values = np.array([record.get(key) for record in records], dtype=np.float64)  # None becomes NaN
+        values[np.isinf(values)] = math.nan
+        if not np.isnan(values).all():
+            lines[name] = values
+    return lines
+
+
+def _best(records: Sequence[Mapping[str, Any]]) -> int | None:
+    """Which record is the best by validation, as `callbacks.History` says: highest accuracy, then lowest loss."""
+    found = _lines(records, {"accuracy": "val_accuracy", "loss": "val_loss"})
+    merits = [np.nan_to_num(values if key == "accuracy" else -values, nan=-math.inf) for key, values in found.items()]
+    return max(range(len(records)), key=lambda index: [merit[index] for merit in merits]) if found else None
+
+
+def _ring(axes: "Axes", epoch: int, value: float) -> None:
+    axes.axvline(epoch, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    axes.plot(epoch, value, "o", color=BLUE, fillstyle="none", markersize=9, label=f"best: epoch {epoch}")
+
+
+def _set_scale(axes: "Axes", title: str, lines: Mapping[str, np.ndarray]) -> None:
+    """Accuracies in percent, learning rates from zero, and a loss that falls far on a logarithmic scale."""
+    if title == "Learning rate":
+        axes.set_ylim(bottom=0)
+    if title == "Loss" and lines:
+        values = np.concatenate(list(lines.values()))
+        axes.set_yscale("log" if 0 < 30 * np.nanmin(values) < np.nanmax(values) else "linear")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%" if title == "Accuracy" else f"{value:.4g}")
+
+
+# ---------------------------------------------------------------- confusion.png
+
+COUNTED = 30  # classes up to which each cell shows its count
+NAMED = 120  # classes up to which each row is named
+
+
+def confusion(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
+    """Draw how often each class was taken for each: counts, coloured by their share of the true class.
+
+    Parameters
+    ----------
+    true, predicted : int array (N,)
+        Indices into `classes`.
+    classes : sequence of str
+        Names by index.
+    path : path-like
+        The PNG file to write.
+
+    Raises
+    ------
+    MissingExtraError
+        Matplotlib is not installed.
+    OutputError
+        The file cannot be written.
+    """
+    n = len(classes)
+    cells = np.asarray(true, dtype=np.int64) * n + np.asarray(predicted)
+    counts = np.bincount(cells, minlength=n * n).reshape(n, n)
+    shares = np.ma.masked_equal(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), 0)
+    right = np.eye(n, dtype=bool)
+    worst = float(shares[~right].max()) if shares[~right].count() else 0.0
+    names = [_shorten(str(name), 16) for name in classes]
+    longest = max(map(len, names))
+    side = min(max(0.5 * n, 2.6), 10.0) + 0.08 * longest
+    with _picture(path, side + 1.2, side + 1.4) as figure:
+        axes = figure.subplots()
+        # neither colour map is used up to its darkest end, on which no count could be read
+        axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.2)
+        axes.imshow(np.ma.masked_where(right, shares), cmap="Oranges", vmin=0, vmax=1.8 * max(worst, 0.01))
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(False)
+        size = min(9.0, 550 / n)  # points; a hundred names fit beside ten inches
+        ticks = range(0, n, -(-n // NAMED))
+        axes.set_yticks(ticks, names[:: ticks.step], size=size)
+        axes.set_xticks(ticks, names[:: ticks.step], size=size, rotation=90 if longest > 4 else 0)
+        if n <= COUNTED:
+            _count_cells(axes, counts, shares.filled(0))
+        note = f"blue: right\norange: wrong, at most {100 * worst:.2g}% of a true class in one cell"
+        _caption(figure, f"{counts.trace():,} of {counts.sum():,} right", note)
+
+
+def _count_cells(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
+    """Each cell's count, white lines between the cells, and beside each row how much of it is right."""
+    n = len(counts)
+    for row, column in np.argwhere(counts).tolist():
+        color = "white" if row == column and shares[row, column] > 0.6 else INK
+        axes.text(column, row, str(counts[row, column]), color=color, size=8, ha="center", va="center")
+    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.2)
+    shown = axes.secondary_yaxis("right")
+    found = [f"{100 * shares[row, row]:.1f}%" if counts[row].any() else "none" for row in range(n)]
+    shown.set_yticks(range(n), found, size=8)
+    shown.set_ylabel("share right")
+    shown.tick_params(length=0)
+    shown.spines[:].set_visible(False)
+
+
+# ---------------------------------------------------------------- mistakes.png
+
+COLUMNS, TILE = 6, 1.45  # images in a row; inches from one to the next
+
+
+def mistakes(
+    X: np.ndarray,
+    image: tuple[int, int],
+    true: np.ndarray,
+    predicted: np.ndarray,
+    probability_of_predicted: np.ndarray,
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+    count: int = 36,
+) -> None:
+    """Show the worst errors: the images that a wrong class was given with the highest probability.
+
+    Parameters
+    ----------
+    X : array (N, I)
+        Raw pixels.
+    image : (int, int)
+        Height and width; their product is I.
+    true, predicted : int array (N,)
+        Indices into `classes`.
+    probability_of_predicted : float array (N,)
+        What the model gave to the class that it chose.
+    classes : sequence of str
+        Names by index.
+    path : path-like
+        The PNG file to write.
+    count : int
+        How many to show at most.
+
+    Raises
+    ------
+    MissingExtraError
+        Matplotlib is not installed.
+    OutputError
+        The file cannot be written.
+    """
+    wrong = np.flatnonzero(np.asarray(true) != np.asarray(predicted))
+    probability = np.asarray(probability_of_predicted)
+    shown = wrong[np.argsort(-probability[wrong], kind="stable")][:count]
+    if not shown.size:
+        with _picture(path, 6.0, 2.4) as figure:
+            figure.text(0.5, 0.58, "No mistakes", size=16, weight="bold", ha="center")
+            figure.text(0.5, 0.4, f"all {len(X):,} examples are classified right", color=MUTED, ha="center")
+        return
+    columns = min(shown.size, COLUMNS)
+    rows = -(-shown.size // columns)
+    short = max(len(str(name)) for name in classes) <= 3
+    height = TILE * image[0] / image[1] + (0.28 if short else 0.42)
+    with _picture(path, max(TILE * columns, 4.5), height * rows + 0.9) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        low, high = X[shown].min(), X[shown].max()
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, sample in zip(grid, shown, strict=False):
+            axes.imshow(X[sample].reshape(image), cmap="gray", vmin=low, vmax=high)
+            names = [_shorten(str(classes[index]), 10) for index in (true[sample], predicted[sample])]
+            axes.set_title((" → " if short else "\n→ ").join(names), size=9 if short else 8, pad=3)
+            axes.set_title(
+                f"{100 * probability[sample]:.1f}%", size=8, weight="normal", color=MUTED, loc="right", pad=3
+            )
+        note = "worst first: true → predicted class,\nand the probability that was given to it"
+        _caption(figure, f"{wrong.size:,} of {len(X):,} wrong", note)

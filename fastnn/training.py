@@ -1,0 +1,375 @@
+"""The training loop: epochs, steps, validation, interrupts, and the exact point to go on from."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.augment import Augment
+from fastnn.callbacks import Callback, History, Record
+from fastnn.errors import ConfigError, DataError, DivergedError, ModelFileError
+from fastnn.formats.safetensors import Checkpoint
+from fastnn.kernels import backend as kernels_of
+from fastnn.kernels.job import NOTHING, Examples, Job, Totals
+from fastnn.layers import aligned_zeros
+from fastnn.network import Network
+from fastnn.optimizers import Optimizer
+from fastnn.rng import generator
+from fastnn.schedules import Schedule
+from fastnn.settings import BELOW_ONE, NOT_NEGATIVE, checked
+
+SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
+
+
+class Fit:
+    """One training of a network: all its settings and where it is.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place.
+    examples, validation : Examples
+        Training set, and (or None) the set that each epoch is judged on.
+    epochs, batch_size : int
+        Batch size 0 is the full batch.
+    optimizer : Optimizer
+    schedule : Schedule
+    weight_decay, clip_norm, label_smoothing : float
+        0 for none; see `fastnn.kernels.job.Job`.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    augment : Augment or None
+        What the training inputs are changed by in each epoch.
+    image : (int, int) or None
+        Height and width of an input, for `augment`.
+    callbacks : sequence of Callback
+    backend : str
+    threads : int or "auto"
+    seed : int
+        Of order, dropout and augmentation.
+
+    Attributes
+    ----------
+    epoch, step : int
+        The current epoch and step in it, from 0.
+    history : History
+    loss, accuracy : float
+        Running means of this epoch; accuracy is None for regression.
+    samples_per_second : float
+    compile_seconds, train_seconds : float
+    compiled : bool
+        Whether the kernels were compiled now, not found in the cache.
+    stop : bool
+        Set it to end after this epoch.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Settings out of range, or nothing to train on.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        examples: Examples,
+        validation: Examples | None,
+        *,
+        epochs: int,
+        batch_size: int,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        weight_decay: float,
+        clip_norm: float,
+        label_smoothing: float,
+        shuffle: bool,
+        augment: Augment | None,
+        image: tuple[int, int] | None,
+        callbacks: Sequence[Callback],
+        backend: str,
+        threads: int | str,
+        seed: int,
+    ):
+        if not len(examples):
+            raise DataError("there are no samples to train on")
+        for part, name in ((examples, "training"), (validation, "validation")):
+            if part is not None and part.weights is not None and not part.weights.any():
+                raise DataError(f"all samples of the {name} set have weight 0")
+        epochs = checked(epochs, NOT_NEGATIVE, "epochs", int)
+        batch_size = checked(batch_size, NOT_NEGATIVE, "batch_size", int)
+        weight_decay = checked(weight_decay, NOT_NEGATIVE, "weight_decay")
+        clip_norm = checked(clip_norm, NOT_NEGATIVE, "clip_norm")
+        label_smoothing = checked(label_smoothing, BELOW_ONE, "label_smoothing")
+        if label_smoothing and network.loss == "quadratic":
+            raise ConfigError("label smoothing needs cross_entropy or binary_cross_entropy, not the quadratic loss")
+        self.network, self.examples, self.validation = network, examples, validation
+        self.epochs, self.samples = epochs, len(examples)
+        self.optimizer, self.schedule = optimizer, schedule
+        self.shuffle, self.augment, self.image = shuffle, augment, image
+        self.callbacks, self.backend, self.seed = callbacks, backend, seed
+        size = min(batch_size or self.samples, self.samples)
+        self.steps = -(-self.samples // size)
+        self.job: Job = network.job(
+            examples,
+            size,
+            threads,
+            optimizer=optimizer.name,
+            first=optimizer.first,
+            second=optimizer.second,
+            state=aligned_zeros(optimizer.slots * network.architecture.size).reshape(
+                optimizer.slots, network.architecture.size
+            ),
+            weight_decay=0.0 if optimizer.decoupled else weight_decay,
+            clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            seed=seed,
+        )
+        self.decay = weight_decay if optimizer.decoupled else 0.0
+        self.threads = self.job.threads
+        self.epoch = self.step = 0
+        self.before = network.epochs  # epochs of earlier fits: this one draws other numbers
+        self.history = History()
+        self.totals = NOTHING
+        self.compile_seconds = self.train_seconds = self.epoch_seconds = 0.0
+        self.compiled = self.stop = False
+
+    # ------------------------------------------------------------ where it is
+
+    @property
+    def done(self) -> int:
+        """Samples that this epoch has done."""
+        return min(self.step * self.job.batch_size, self.samples)
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss of this epoch so far."""
+        return self.totals.mean_loss
+
+    @property
+    def accuracy(self) -> float | None:
+        """Training accuracy of this epoch so far; None for regression."""
+        return self.totals.accuracy if self.examples.classification else None
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples that this epoch has done a second."""
+        return self.done / self.epoch_seconds if self.epoch_seconds else 0.0
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The settings that a resumed fit must share; all but the number of epochs."""
+        job = self.job
+        return {
+            "samples": self.samples,
+            "validation": 0 if self.validation is None else len(self.validation),
+            "batch_size": job.batch_size,
+            "optimizer": self.optimizer.settings(),
+            "schedule": self.schedule.settings(),
+            "weight_decay": job.weight_decay or self.decay,
+            "clip_norm": job.clip_norm,
+            "label_smoothing": job.label_smoothing,
+            "shuffle": self.shuffle,
+            "augment": repr(self.augment),
+            "backend": self.backend,
+            "seed": self.seed,
+        }
+
+    def checkpoint(self) -> Checkpoint:
+        """What is needed beside the network to go on exactly from here."""
+        progress = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "totals": list(self.totals),
+            "before": self.before,
+            "train_seconds": self.train_seconds,
+            "epoch_seconds": self.epoch_seconds,
+            "history": self.history.records,
+            "fixed": self.fixed,
+        }
+        return Checkpoint(list(self.job.state), progress)
+
+    def restore(self, network: Network, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        ConfigError
+            The checkpoint is of a fit with other settings.
+        ModelFileError
+            It is damaged.
+        """
+        progress = checkpoint.progress
+        if network.architecture != self.network.architecture:
+            raise ConfigError("the checkpoint holds another network than the one to be trained; use the same layers")
+        try:
+            before = {name: progress["fixed"][name] for name in self.fixed}
+            counts = [checked(progress[name], NOT_NEGATIVE, name, int) for name in ("epoch", "step", "before")]
+            seconds = [checked(progress[name], NOT_NEGATIVE, name) for name in ("train_seconds", "epoch_seconds")]
+            totals = Totals(*(checked(value, NOT_NEGATIVE, "a total") for value in progress["totals"]))
+            history = History([dict(record) for record in progress["history"]])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the checkpoint cannot be resumed from ({error})") from None
+        for name, value in self.fixed.items():
+            if before[name] != value:
+                raise ConfigError(f"cannot resume: {name} was {before[name]} in the checkpoint and is {value} now")
+        if len(history) != counts[0] or len(checkpoint.state) != self.optimizer.slots:
+            raise ModelFileError("the checkpoint cannot be resumed from (its parts do not go together)")
+        self.epoch, self.step, self.before = counts
+        self.train_seconds, self.epoch_seconds = seconds
+        self.totals, self.history = totals, history
+        self.network.flat[:] = network.flat
+        self.network.epochs = network.epochs
+        for slot, kept in zip(self.job.state, checkpoint.state, strict=True):
+            slot[:] = kept
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> History:
+        """Train to the end.
+
+        Raises
+        ------
+        DivergedError
+            The loss or a weight became NaN or infinite; the network is as it was at the end of the epoch before.
+        KeyboardInterrupt
+            Ctrl-C, acted on between two steps.
+        """
+        kernels = kernels_of(self.backend)
+        self.compile_seconds, self.compiled = kernels.warm()
+        self._call("on_fit_begin")
+        with _deferred_interrupt() as interrupted:
+            # a fit without epochs left still calls back, and a resumed one may be at the very end of an epoch
+            while self.epoch < self.epochs and not self.stop:
+                good = self.network.flat.copy()
+                try:
+                    self._one_epoch(kernels, interrupted)
+                except DivergedError:
+                    self.network.flat[:] = good
+                    raise
+            self._heed(interrupted)
+        self._call("on_fit_end")
+        return self.history
+
+    def _one_epoch(self, kernels: Any, interrupted: list[bool]) -> None:
+        clock = time.perf_counter()
+        drawn = self.before + self.epoch
+        order = self._order(drawn)
+        self.job.examples = self._augmented(drawn)
+        hyper = self._hyper()
+        pace = 1
+        while self.step < self.steps:
+            start = time.perf_counter()
+            part = hyper[self.step : self.step + pace]
+            self.totals = kernels.train(self.job, order, drawn, self.step, part, self.totals)
+            self.step += len(part)
+            now = time.perf_counter()
+            pace = max(1, min(16 * len(part), int(len(part) * SLICE_SECONDS / max(now - start, 1e-6))))
+            self.epoch_seconds += now - clock
+            self.train_seconds += now - clock
+            clock = now
+            self._check()
+            self._call("on_advance")
+            self._heed(interrupted)
+        self._finish_epoch(kernels, clock)
+
+    def _heed(self, interrupted: list[bool]) -> None:
+        if interrupted:
+            self._call("on_interrupt")
+            raise KeyboardInterrupt
+
+    def _finish_epoch(self, kernels: Any, clock: float) -> None:
+        record: Record = {
+            "epoch": self.epoch + 1,
+            "learning_rate": float(self._rates()[0]),  # at its first step
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+        }
+        if self.validation is not None:
+            judged = kernels.score(replace(self.job, examples=self.validation, workspace=None))
+            record["val_loss"] = judged.mean_loss
+            record["val_accuracy"] = judged.accuracy if self.validation.classification else None
+            if not np.isfinite(judged.mean_loss):
+                raise self._diverged("validation loss")
+        now = time.perf_counter()
+        self.epoch_seconds += now - clock
+        self.train_seconds += now - clock
+        record["seconds"] = self.epoch_seconds
+        record["samples_per_second"] = self.samples / self.epoch_seconds
+        self.history.records.append(record)
+        self.epoch += 1
+        self.step = 0
+        self.epoch_seconds = 0.0
+        self.network.epochs = self.before + self.epoch
+        self.totals = NOTHING
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, record)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.samples)
+        return generator(self.seed, "shuffle", epoch=epoch).permutation(self.samples)
+
+    def _augmented(self, epoch: int) -> Examples:
+        if self.augment is None or self.augment == Augment():
+            return self.examples
+        X = self.augment.apply(self.examples.X, np.arange(self.samples), self.image, self.seed, epoch)
+        return replace(self.examples, X=X, packed=None)
+
+    def _rates(self) -> np.ndarray:
+        losses = self.history["loss"]
+        return self.optimizer.learning_rate * self.schedule.multipliers(self.epoch, self.epochs, self.steps, losses)
+
+    def _hyper(self) -> np.ndarray:
+        """The kernel's `steps` (S, 3) of this epoch."""
+        rates = self._rates()
+        effective = self.optimizer.coefficients(rates, self.epoch * self.steps)
+        return np.column_stack([effective, rates * self.decay])
+
+    def _check(self) -> None:
+        if not np.isfinite(self.totals.loss):
+            raise self._diverged("loss")
+        if not np.isfinite(self.network.flat).all() or not np.isfinite(self.job.state).all():
+            raise self._diverged("weights")
+
+    def _diverged(self, what: str) -> DivergedError:
+        rate, cause = self.optimizer.learning_rate, ""
+        largest = float(np.abs(self.examples.X[:1000].astype(np.float64)).max(initial=0)) * float(
+            np.abs(self.network.architecture.scale).max()
+        )
+        if largest > 100:
+            cause = f"inputs reach {largest:.3g}: scale them to about 1"
+        else:
+            cause = f"the learning rate {rate:g} of {self.optimizer.name} is likely too high: try {rate / 10:g}"
+            cause += "" if self.job.clip_norm else " or clip_norm = 1"
+        return DivergedError(
+            f"diverged in epoch {self.epoch + 1}: the {what} became NaN or infinite; {cause}", self.epoch + 1
+        )
+
+    def _call(self, method: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, method)(self)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[list[bool]]:
+    """Collect Ctrl-C instead of raising it amid a step; only where this thread may, and nobody else handles it."""
+    pressed: list[bool] = []
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield pressed
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if len(pressed) >= 2:  # the third one means it
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,210 @@
+"""``fastnn train`` as a user runs it: on a small table, without compiling anything unless that is the point."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import plots
+from fastnn.cli import train as command
+from fastnn.config import Config, read_toml
+from fastnn.errors import MissingExtraError
+
+FILES = {"config.toml", "history.jsonl", "model.safetensors", "last.safetensors", "summary.json"}
+
+
+def files(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def weights(path):
+    return [array for pair in fastnn.load(path).parameters() for array in pair]
+
+
+def assert_same_weights(first, second):
+    for a, b in zip(weights(first), weights(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+# ---------------------------------------------------------------- what a run says and leaves behind
+
+
+def test_a_run_leaves_all_files(train, tmp_path):
+    code, out, err = train()
+    assert (code, err) == (0, "")
+    assert files(tmp_path / "run") == FILES | {"curves.png", "confusion.png"}  # no pictures, so no mistakes.png
+    assert "dense relu" in out
+    assert "4 features, 3 classes\n42 training, 8 validation, 10 test examples" in out
+
+
+def test_the_summary(train, table, tmp_path):
+    train("--seed", 7, "--threads", 1)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    model = fastnn.load(tmp_path / "run" / "model.safetensors")
+    assert summary["epochs"] == 3 == len(summary["epoch_seconds"])
+    assert summary["parameters"] == 4 * 5 + 5 + 5 * 3 + 3
+    assert (summary["seed"], summary["backend"], summary["threads"]) == (7, "reference", 1)
+    assert summary["compile_seconds"] == 0
+    assert summary["train_seconds"] >= sum(summary["epoch_seconds"]) * 0.99
+    assert {"fastnn", "python", "numpy", "numba"} <= summary["versions"].keys()
+    assert 0 <= summary["test_accuracy"] <= 1
+    assert model.metadata["metrics"]["test_loss"] == summary["test_loss"]
+    assert model.metadata["classes"] == ["A0", "B1", "C2"]
+    best = max(history(tmp_path / "run"), key=lambda record: (record["val_accuracy"], -record["val_loss"]))
+    assert (summary["best_epoch"], summary["val_loss"]) == (best["epoch"], best["val_loss"])
+
+
+def test_epochs_are_plain_lines_where_there_is_no_terminal(train, tmp_path):
+    _, out, _ = train()
+    lines = [line for line in out.splitlines() if line.startswith("epoch")]
+    form = r"epoch {}/3  loss \d\.\d{{4}}  accuracy [\d.]+%  val_loss \d\.\d{{4}}  val_accuracy [\d.]+%  \d+\.\d\d s"
+    for number, line in enumerate(lines, 1):
+        assert re.fullmatch(form.format(number), line)
+    assert [record["epoch"] for record in history(tmp_path / "run")] == [1, 2, 3]
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+def test_the_config_runs_the_same_again(train, fastnn, tmp_path):
+    train("--optimizer", "adam", "--beta1", 0.8, "--dropout", 0.2)
+    again = tmp_path / "again"
+    assert fastnn("train", "--config", tmp_path / "run" / "config.toml", "--out", again)[0] == 0
+    assert_same_weights(tmp_path / "run" / "model.safetensors", again / "model.safetensors")
+    assert read_toml(again / "config.toml") == read_toml(tmp_path / "run" / "config.toml")
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(train, tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("[training]\nepochs = 9\nseed = 5\n[optimizer]\nname = 'adam'\nlearning_rate = 0.01\n")
+    train("--config", file, "--epochs", 1)
+    config = Config.of(read_toml(tmp_path / "run" / "config.toml"))
+    assert (config.training.epochs, config.training.seed, config.training.patience) == (1, 5, 0)
+    assert (config.optimizer.name, config.optimizer.learning_rate, config.optimizer.beta2) == ("adam", 0.01, 0.999)
+
+
+def test_the_default_folder_is_new_each_time(train, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert train("--epochs", 1, out=None)[0] == 0
+    first, second = sorted((tmp_path / "runs").iterdir())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-table", first.name)
+    assert second.name == first.name + "-2"
+
+
+def test_a_picture_set_gets_its_mistakes_and_a_path_its_own_test_set(fastnn, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (40, 3, 4), dtype=np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "a.npz", x_train=X, y_train=y, x_test=X[:6], y_test=y[:6])
+    np.savez(tmp_path / "held.npz", X=X[:7], y=y[:7])
+    words = ["--data", tmp_path / "a.npz", "--backend", "reference", "--epochs", 1, "--shift", 1]
+    _, out, _ = fastnn("train", *words, "--out", tmp_path / "run", "--validation", tmp_path / "held.npz")
+    assert "40 training, 7 validation, 6 test examples" in out
+    assert "mistakes.png" in files(tmp_path / "run")
+
+
+def test_a_regression(fastnn, tmp_path):
+    x = np.linspace(-1, 1, 60)
+    (tmp_path / "line.csv").write_text("\n".join(f"{2 * value + 0.5},{value}" for value in x))
+    words = ["--data", tmp_path / "line.csv", "--backend", "reference", "--epochs", 2, "--out", tmp_path / "run"]
+    code, out, _ = fastnn("train", *words, "--validation", 0)
+    assert code == 0
+    assert "accuracy" not in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["test_accuracy"], summary["val_loss"]) == (None, None)
+    assert files(tmp_path / "run") == FILES | {"curves.png"}
+
+
+def test_patience_stops_early(train, tmp_path):
+    _, out, _ = train("--epochs", 50, "--patience", 2, "--learning-rate", "1e-30")
+    assert "stopped early: no improvement in 2 epochs" in out
+    assert len(history(tmp_path / "run")) == 3
+
+
+def test_without_matplotlib_a_run_ends_well(train, monkeypatch, tmp_path):
+    def lacking(*arguments):
+        raise MissingExtraError("pictures need matplotlib: pip install it")
+
+    monkeypatch.setattr(plots, "curves", lacking)
+    code, _, err = train()
+    assert (code, err) == (0, "pictures need matplotlib: pip install it\n")
+    assert files(tmp_path / "run") == FILES
+
+
+def test_compiling_is_told(train, monkeypatch):
+    class Kernels:
+        @staticmethod
+        def warm():
+            return 12.34, True
+
+    monkeypatch.setattr(command, "backend", lambda name: Kernels)
+    assert "compiled the kernels in 12.3 s\n" in train()[1]
+
+
+# ---------------------------------------------------------------- what is refused, and loses nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--optimizer", "sgd", "--beta1", "0.9"], "the optimizer sgd knows no setting 'beta1'"),
+        (["--schedule", "cosine", "--every", "3"], "the schedule cosine knows no setting 'every'"),
+        (["--loss", "cross_entropy", "--output", "sigmoid"], "cross_entropy needs the output activation softmax"),
+        (["--hidden", "none", "--dropout", "0.5"], "network.dropout stands behind the hidden layers"),
+        (["--activation", "relu,tanh"], "network.activation has 2 values for 1 hidden layers"),
+        (["--loss", "quadratic", "--label-smoothing", "0.1"], "label smoothing needs"),
+        (["--shift", "2"], "image"),
+        (["--image", "2,3"], "an image of 2 x 3 pixels does not fit 4 features"),
+        (["--label", "9"], "has no column 9 for the label"),
+        (["--label", "age"], "has no column named 'age'"),
+        (["--task", "regression"], "is not a number, as a regression needs"),
+        (["--test", "missing.csv"], "missing.csv does not exist"),
+        (["--config", "missing.toml"], "cannot read missing.toml"),
+        (["--resume", "missing"], "--resume has the settings and the folder of its run"),  # the fixture gives --out
+    ],
+)
+def test_contradictions_and_bad_data_are_one_line(train, tmp_path, words, message):
+    code, _, err = train(*words)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()  # so the next attempt may have it
+
+
+def test_sets_that_do_not_go_together(train, tmp_path):
+    (tmp_path / "wide.csv").write_text("A0,1,2,3,4,5\nB1,1,2,3,4,5\n")
+    assert "wide.csv has 5 features, but the training set 4" in train("--test", tmp_path / "wide.csv")[2]
+    (tmp_path / "other.csv").write_text("A0,1,2,3,4\nD3,1,2,3,4\n")
+    assert "'D3' is none of the 3 classes learnt" in train("--validation", tmp_path / "other.csv")[2]
+
+
+def test_a_run_is_never_overwritten(train, tmp_path):
+    train()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    code, _, err = train("--seed", 1)
+    assert code == 2
+    assert "holds a run already (config.toml); choose another folder by --out" in err
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_folder_that_cannot_be_made(train, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        code, text, err = train(out=out)
+        assert code == 2
+        assert "cannot make the folder" in err
+        assert "epoch" not in text
+
+
+def test_divergence_keeps_the_last_good_checkpoint(train, table, tmp_path):
+    code, _, err = train("--learning-rate", "1e38", "--clip-norm", "1e-30", "--epochs", 40, "--schedule", "constant")
+    ...

@@ -1,0 +1,121 @@
+"""What the fused kernels promise beyond agreeing with the reference: independence of threads, and of timing."""
+
+import numpy as np
+import pytest
+
+from fastnn.kernels import fused
+from fastnn.kernels.job import Examples, Job
+from fastnn.kernels.workspace import prepare
+from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
+
+
+def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, **settings: object) -> Job:
+    rng = np.random.default_rng(5)
+    architecture = Architecture.of(
+        [Input(40, 1 / 255), Dense(33, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
+    )
+    parameters = aligned_zeros(architecture.size)
+    for W, b in architecture.views(parameters):
+        W[...] = rng.normal(0, 0.3, W.shape)
+        b[...] = rng.normal(0, 0.1, b.shape)
+    X = rng.integers(1, 256, (samples, 40), np.uint8)
+    X[rng.random(X.shape) < (0.8 if sparse else 0.0)] = 0
+    examples = Examples(X, rng.integers(0, 5, samples).astype(np.int32), None, rng.random(samples).astype(np.float32))
+    return Job(architecture, parameters, examples, threads=threads, **settings)  # type: ignore[arg-type]
+
+
+def trained(threads: int, **settings: object) -> tuple[object, np.ndarray, np.ndarray]:
+    state = np.zeros((2, make_job().architecture.size), np.float32)
+    job = make_job(threads=threads, batch_size=16, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
+    steps = np.tile([0.01, 1e-6, 0.0], (5, 1))
+    totals = [fused.train(job, np.random.default_rng(epoch).permutation(70), epoch, 0, steps) for epoch in range(3)]
+    return totals, job.parameters, job.state
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}, {"weight_decay": 0.1}])
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_no_bit_depends_on_the_number_of_threads(threads, settings):
+    one, many = trained(1, **settings), trained(threads, **settings)
+    assert one[0] == many[0]
+    np.testing.assert_array_equal(one[1], many[1])
+    np.testing.assert_array_equal(one[2], many[2])
+
+
+def test_the_same_run_twice_gives_the_same_bits():
+    np.testing.assert_array_equal(trained(2)[1], trained(2)[1])
+
+
+def test_more_threads_than_samples_or_rows():
+    np.testing.assert_array_equal(trained(1)[1], trained(50)[1])
+
+
+@pytest.mark.parametrize("mode", [fused.PREDICT, fused.SCORE])
+def test_a_pass_does_not_depend_on_which_thread_is_ahead(mode):
+    """Threads run one after the other, in any order: what a lagging thread would see, without any race."""
+    expected = fused._pass(make_job(1100), mode)
+    job = make_job(1100, threads=3)
+    batch = 500  # so that the last batch is a partial one
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        job.workspace = None
+        net, data, settings, work, state = prepare(job, batch, True)
+        hyper = np.zeros((3, 3))
+        for thread in order:
+            kernel = fused.launch.compiled(fused.make)
+            rows = np.arange(1100)
+            params = job.parameters.ctypes.data
+            kernel(thread, 3, mode, rows, batch, 0, 0, hyper, net, data, settings, params, state, work, work.totals)
+        np.testing.assert_array_equal(work.losses, expected.losses)
+        np.testing.assert_array_equal(work.hits, expected.hits)
+        np.testing.assert_array_equal(work.predictions, expected.predictions)
+
+
+def test_the_input_form_changes_no_bit():
+    sparse, dense = make_job(), make_job()
+    dense.examples.packed = fused_pack(dense)
+    rows = np.arange(50)
+    assert sparse.examples.packed is None
+    np.testing.assert_array_equal(fused.gradients(sparse, rows)[1], fused.gradients(dense, rows)[1])
+    assert sparse.examples.packed.form != dense.examples.packed.form
+
+
+def fused_pack(job: Job) -> object:
+    from fastnn.kernels.workspace import pack
+
+    return pack(job.examples.X, sparse_allowed=False)
+
+
+def test_padding_stays_zero():
+    _, parameters, state = trained(2, weight_decay=0.1)
+    architecture = make_job().architecture
+    for flat in (parameters, *state):
+        views = architecture.views(flat.copy())
+        total = sum(float(np.abs(part).sum(dtype=np.float64)) for pair in views for part in pair)
+        assert float(np.abs(flat).sum(dtype=np.float64)) == pytest.approx(total, rel=1e-12)
+
+
+def test_nan_in_the_weights_is_seen_through_relu():
+    job = make_job()
+    job.architecture.views(job.parameters)[1][0][0, 0] = np.nan
+    assert np.isnan(fused.score(job).loss)
+
+
+def test_one_compilation_serves_every_architecture_and_input():
+    fused.warm()
+    kernel = fused.launch.compiled(fused.make)
+    before = len(kernel.overloads)
+    for sparse in (True, False):
+        trained(2, sparse=sparse)
+    job = make_job()
+    job.examples.X = job.examples.X.astype(np.float32)
+    job.examples.X.flags.writeable = False
+    job.examples.labels.flags.writeable = False
+    fused.score(job)
+    assert len(kernel.overloads) == before == 1
+
+
+def test_a_batch_without_weight_teaches_nothing():
+    job = make_job()
+    job.examples.weights = np.zeros(70, np.float32)
+    totals, gradient = fused.gradients(job, np.arange(10))
+    assert totals.weight == 0
+    assert not gradient.any()

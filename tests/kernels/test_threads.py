@@ -1,0 +1,61 @@
+"""How many threads: the cores that may be used, and the work there is."""
+
+import os
+
+import pytest
+
+from fastnn.errors import ConfigError
+from fastnn.kernels import threads
+from fastnn.layers import Architecture, Dense, Input
+
+
+def net(hidden: int) -> Architecture:
+    return Architecture.of([Input(784), Dense(hidden, "relu"), Dense(10, "softmax")])
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    """A machine of eight cores without a quota."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(threads, "_quota", lambda: 2**30)
+    return monkeypatch
+
+
+def test_auto_is_bounded_by_affinity(cores):
+    assert threads.resolve("auto", net(300), 100) == 8
+    cores.setattr(os, "sched_getaffinity", lambda pid: {0, 5})
+    assert threads.resolve("auto", net(300), 100) == 2
+
+
+def test_auto_is_bounded_by_the_environment_and_the_quota(cores):
+    cores.setattr(threads, "_quota", lambda: 3)
+    assert threads.available() == 3
+    cores.setenv("OMP_NUM_THREADS", "2,4")
+    assert threads.available() == 2
+    cores.setenv("OMP_NUM_THREADS", "nonsense")
+    assert threads.available() == 3
+
+
+def test_auto_gives_little_work_to_one_thread(cores):
+    assert threads.resolve("auto", net(8), 1) == 1
+    assert threads.resolve("auto", Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")]), 200) == 1
+
+
+def test_a_number_is_taken_at_its_word(cores):
+    assert threads.resolve(5, net(8), 1) == 5
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "many", True, None, 5000])
+def test_anything_else_is_refused(bad):
+    with pytest.raises(ConfigError, match="threads"):
+        threads.resolve(bad, net(8), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("max 100000", 2**30), ("150000 100000", 2), ("50000 100000", 1), ("nonsense", 2**30)]
+)
+def test_the_quota_of_a_container(monkeypatch, tmp_path, text, expected):
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(threads, "Path", lambda path: tmp_path / path.removeprefix("/sys/fs/cgroup/"))
+    assert threads._quota() == expected

@@ -1,0 +1,235 @@
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from fastnn import plots
+from fastnn.callbacks import History
+from fastnn.errors import MissingExtraError, OutputError
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, to look at what is on them."""
+    figures = []
+    save = Figure.savefig
+
+    def keep(figure, *args, **kwargs):
+        figures.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def history(epochs=4, **columns):
+    usual = {
+        "learning_rate": [0.1] * epochs,
+        "loss": [0.5 - 0.1 * e for e in range(epochs)],
+        "accuracy": [0.8 + 0.04 * e for e in range(epochs)],
+    }
+    usual |= columns
+    return [{"epoch": e + 1} | {key: values[e] for key, values in usual.items()} for e in range(epochs)]
+
+
+def lines(axes):
+    return {line.get_label(): line.get_ydata().tolist() for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG") and np.ptp(matplotlib.image.imread(path)) > 0
+
+
+# ---------------------------------------------------------------- curves
+
+
+def test_curves_show_each_series_in_its_panel(drawn, tmp_path):
+    records = history(val_loss=[0.6, 0.4, 0.3, 0.2], val_accuracy=[0.7, 0.75, 0.9, 0.85], learning_rate=[4, 3, 2, 1])
+    plots.curves(records, tmp_path / "curves.png")
+    assert is_png(tmp_path / "curves.png")
+    loss, accuracy, rate = drawn[0].axes
+    titles = [axes.get_title(loc="left") for axes in drawn[0].axes]
+    assert titles == ["Loss", "Accuracy", "Learning rate"]
+    assert lines(loss) == {
+        "training": [r["loss"] for r in records],
+        "validation": [0.6, 0.4, 0.3, 0.2],
+        "best: epoch 3": [0.3],
+    }
+    assert lines(accuracy) == {
+        "training": [r["accuracy"] for r in records],
+        "validation": [0.7, 0.75, 0.9, 0.85],
+        "best: epoch 3": [0.9],
+    }
+    assert lines(rate) == {"rate": [4, 3, 2, 1]}
+    assert loss.lines[0].get_xdata().tolist() == [1, 2, 3, 4]
+
+
+def test_curves_leave_out_what_says_nothing(drawn, tmp_path):
+    plots.curves(history(accuracy=[None] * 4), tmp_path / "curves.png")
+    (loss,) = drawn[0].axes
+    assert list(lines(loss)) == ["training"]
+
+
+def test_the_marked_epoch_is_the_one_that_is_kept_as_the_model(drawn, tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(5):  # few different accuracies, so that the loss decides, and now and then nothing does
+        loss, accuracy = rng.integers(1, 3, 8) / 4, rng.integers(1, 3, 8) / 4
+        records = history(8, accuracy=accuracy, loss=loss, val_loss=loss, val_accuracy=accuracy)
+        plots.curves(records, tmp_path / "curves.png")
+        assert f"best: epoch {1 + History(records).best}" in lines(drawn[-1].axes[0])
+
+
+def test_best_epoch_of_a_regression_is_that_of_the_lowest_validation_loss(drawn, tmp_path):
+    none = [None] * 4
+    plots.curves(history(accuracy=none, val_accuracy=none, val_loss=[0.6, 0.1, NAN, 0.3]), tmp_path / "curves.png")
+    assert lines(drawn[0].axes[0])["best: epoch 2"] == [0.1]
+
+
+def test_a_loss_that_falls_far_gets_a_logarithmic_scale(drawn, tmp_path):
+    plots.curves(history(loss=[1.0, 0.1, 0.01, 0.001]), tmp_path / "far.png")
+    plots.curves(history(loss=[1.0, 0.5, 0.2, 0.1]), tmp_path / "near.png")
+    plots.curves(history(loss=[1.0, 0.5, 0.2, 0.0]), tmp_path / "zero.png")
+    plots.curves(history(loss=[1.0, 0.5, 0.2, INF]), tmp_path / "infinite.png")
+    assert [figure.axes[0].get_yscale() for figure in drawn] == ["log", "linear", "linear", "linear"]
+    drawn[0].draw_without_rendering()
+    labels = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    assert "0.01" in labels  # mathematical text is off, so "$10^{-2}$" would be shown as it is
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        history(epochs=1),
+        history(epochs=1, loss=[NAN]),
+        history(loss=[0.5, None, NAN, INF], val_loss=[None] * 4, val_accuracy=[NAN] * 4),
+        history(accuracy=[INF] * 4, learning_rate=[None] * 4),
+        history(epochs=200, val_loss=[1.0] * 200),
+    ],
+    ids=["no epoch", "one epoch", "diverged at once", "diverged", "nothing finite", "many epochs"],
+)
+def test_curves_of_any_history(records, tmp_path):
+    plots.curves(records, tmp_path / "curves.png")
+    assert is_png(tmp_path / "curves.png")
+
+
+# ---------------------------------------------------------------- confusion
+
+TRUE = np.array([0, 0, 0, 1, 1, 2])
+PREDICTED = np.array([0, 0, 2, 1, 0, 2])
+
+
+def test_confusion_counts_true_classes_in_rows(drawn, tmp_path):
+    plots.confusion(TRUE, PREDICTED, ["ant", "bee", "cat", "dog"], tmp_path / "confusion.png")
+    assert is_png(tmp_path / "confusion.png")
+    axes = drawn[0].axes[0]
+    cells = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert cells == {(0, 0): "2", (0, 2): "1", (1, 0): "1", (1, 1): "1", (2, 2): "1"}
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true", "predicted")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cat", "dog"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first class is on top"
+    shares = [label.get_text() for label in axes.child_axes[0].get_yticklabels()]
+    assert shares == ["66.7%", "50.0%", "100.0%", "none"]
+    assert drawn[0].get_suptitle() == "4 of 6 right"
+    hits, errors = (image.get_array() for image in axes.images)
+    assert hits[0, 0] == pytest.approx(2 / 3)
+    assert errors[1, 0] == pytest.approx(1 / 2), "coloured by the share of the row"
+    assert "at most 50%" in drawn[0].get_supxlabel()
+
+
+@pytest.mark.parametrize("n", [2, 10, 30, 31, 100, 500])
+def test_confusion_of_few_and_many_classes(n, drawn, tmp_path):
+    rng = np.random.default_rng(n)
+    true, predicted = rng.integers(0, n, (2, 4 * n))
+    plots.confusion(true, predicted, [f"class {k}" for k in range(n)], tmp_path / "confusion.png")
+    height, width = matplotlib.image.imread(tmp_path / "confusion.png").shape[:2]
+    assert max(height, width) <= 2000
+    axes = drawn[0].axes[0]
+    assert bool(axes.texts) == (n <= 30)
+    assert len(axes.get_yticklabels()) <= 120
+    assert [label.get_text() for label in axes.get_yticklabels()][:1] == ["class 0"]
+
+
+def test_a_perfect_model_has_no_orange_and_no_warning(tmp_path):
+    plots.confusion(TRUE, TRUE, ["a", "b", "c"], tmp_path / "confusion.png")
+    red, _, blue = np.moveaxis(matplotlib.image.imread(tmp_path / "confusion.png")[..., :3], -1, 0)
+    assert (blue - red > 0.3).any()
+    assert not (red - blue > 0.3).any()
+
+
+def test_names_are_shown_as_they_are(drawn, tmp_path):
+    names = ["$5", r"$\frac$", "猫", "a name that goes on and on"]
+    plots.confusion(np.arange(4), np.arange(4), names, tmp_path / "confusion.png")
+    shown = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    assert shown == ["$5", r"$\frac$", "猫", "a name that goe…"]
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_mistakes_show_the_surest_errors_first(drawn, tmp_path):
+    X = np.arange(6 * 6, dtype=np.uint8).reshape(6, 6)
+    sure = np.array([0.9, 0.9, 0.6, 0.9, 0.8, 0.9])
+    plots.mistakes(X, (2, 3), TRUE, PREDICTED, sure, ["a", "b", "c"], tmp_path / "mistakes.png")
+    assert is_png(tmp_path / "mistakes.png")
+    shown = drawn[0].axes
+    assert [axes.get_title(loc="left") for axes in shown] == ["b → a", "a → c"]
+    assert [axes.get_title(loc="right") for axes in shown] == ["80.0%", "60.0%"]
+    assert shown[0].images[0].get_array().tolist() == X[4].reshape(2, 3).tolist()
+    assert drawn[0].get_suptitle() == "2 of 6 wrong"
+
+
+def test_mistakes_fill_a_grid_of_36(drawn, tmp_path):
+    N = 50
+    sure = np.linspace(0.3, 0.8, N)
+    sure[7] = NAN
+    X = np.random.default_rng(0).random((N, 16), dtype=np.float32)
+    plots.mistakes(X, (4, 4), np.zeros(N, int), np.ones(N, int), sure, ["Pullover", "Shirt"], tmp_path / "m.png")
+    assert len(drawn[0].axes) == 36
+    assert {axes.get_gridspec().get_geometry() for axes in drawn[0].axes} == {(6, 6)}
+    assert drawn[0].axes[0].get_title(loc="left") == "Pullover\n→ Shirt"
+    assert [axes.get_title(loc="right") for axes in drawn[0].axes][:2] == ["80.0%", "79.0%"]
+
+
+def test_without_mistakes_the_picture_says_so(drawn, tmp_path):
+    plots.mistakes(np.zeros((6, 4)), (2, 2), TRUE, TRUE, np.ones(6), ["a", "b", "c"], tmp_path / "mistakes.png")
+    assert [text.get_text() for text in drawn[0].texts] == ["No mistakes", "all 6 examples are classified right"]
+    assert is_png(tmp_path / "mistakes.png")
+
+
+# ---------------------------------------------------------------- all three
+
+
+def test_a_users_own_style_neither_changes_the_picture_nor_is_changed(tmp_path):
+    plots.curves(history(), tmp_path / "plain.png")
+    with matplotlib.rc_context({"axes.facecolor": "black", "text.usetex": True, "lines.linewidth": 9}):
+        keys = matplotlib.rcParams.keys() - {"backend"}  # which is chosen when it is looked at
+        before = {key: matplotlib.rcParams[key] for key in keys}
+        plots.curves(history(), tmp_path / "styled.png")
+        assert before == {key: matplotlib.rcParams[key] for key in keys}
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "styled.png").read_bytes()
+
+
+def test_pyplot_stays_out(tmp_path):
+    code = (
+        "import sys; from fastnn import plots; assert 'matplotlib' not in sys.modules; "
+        f"plots.curves([], {str(tmp_path / 'curves.png')!r}); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_without_matplotlib_the_error_holds_the_command_that_brings_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[plot\]'"):
+        plots.curves(history(), tmp_path / "curves.png")
+
+
+def test_a_picture_that_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match="absent"):
+        plots.confusion(TRUE, PREDICTED, ["a", "b", "c"], tmp_path / "absent" / "confusion.png")
