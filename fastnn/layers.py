@@ -4,7 +4,6 @@ Letters for sizes, here and in every module: B samples of a batch, I inputs and 
 N samples of a data set.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -145,7 +144,7 @@ class Dense:
         """The activation's bare name and its argument (0.0 if it takes none)."""
         name, arguments = parse_call(self.activation, "activation")
         default = ACTIVATIONS[_one_of(name, ACTIVATIONS, "activation")]
-        if len(arguments) > (default is not None) or not all(math.isfinite(v) for v in arguments):
+        if len(arguments) > (default is not None) or not all(abs(v) <= LARGEST for v in arguments):
             takes = "no argument" if default is None else "one finite argument"
             raise ConfigError(f"the activation {name} takes {takes}, not {self.activation!r}")
         return name, arguments[0] if arguments else (default or 0.0)

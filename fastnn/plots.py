@@ -197,9 +197,8 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str], p
     right = np.eye(n, dtype=bool)
     worst = float(shares[~right].max()) if shares[~right].count() else 0.0
     names = [_shorten(str(name), 16) for name in classes]
-    longest = max(map(len, names))
-    side = min(max(0.5 * n, 2.6), 10.0) + 0.08 * longest
-    with _picture(path, side + 1.2, side + 1.4) as figure:
+    side, label = min(max(0.5 * n, 2.6), 10.0), 0.08 * max(map(len, names))  # inches: the matrix, the longest name
+    with _picture(path, side + label + 1.2, side + label + 1.4) as figure:
         axes = figure.subplots()
         # neither colour map is used up to its darkest end, on which no count could be read
         axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.2)
@@ -212,7 +211,7 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str], p
         size = min(9.0, 550 / n)  # points; a hundred names fit beside ten inches
         ticks = range(0, n, -(-n // NAMED))
         axes.set_yticks(ticks, names[:: ticks.step], size=size)
-        axes.set_xticks(ticks, names[:: ticks.step], size=size, rotation=90 if longest > 4 else 0)
+        axes.set_xticks(ticks, names[:: ticks.step], size=size, rotation=90 if label > side / n else 0)
         if n <= COUNTED:
             _count_cells(axes, counts, shares.filled(0))
         note = f"blue: right\norange: wrong, at most {100 * worst:.2g}% of a true class in one cell"

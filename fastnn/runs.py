@@ -125,17 +125,18 @@ def fit(
     """Train `network` in place as the settings say; errors and `resume` as of `MLP.fit`."""
     settings = asdict(config.training)
     patience = settings.pop("patience")
-    return network.fit(
-        parts.train.X,
-        parts.train.y,
-        optimizer=config.optimizer.make(),
-        schedule=config.schedule.make(),
-        validation=None if parts.validation is None else (parts.validation.X, parts.validation.y),
-        augment=config.augment.make(),
-        callbacks=[*([EarlyStopping(patience)] if patience else []), *callbacks],
-        resume=resume,
-        **settings,
-    )
+    with np.errstate(all="ignore"):  # what overflows in plain NumPy is told once, by DivergedError
+        return network.fit(
+            parts.train.X,
+            parts.train.y,
+            optimizer=config.optimizer.make(),
+            schedule=config.schedule.make(),
+            validation=None if parts.validation is None else (parts.validation.X, parts.validation.y),
+            augment=config.augment.make(),
+            callbacks=[*([EarlyStopping(patience)] if patience else []), *callbacks],
+            resume=resume,
+            **settings,
+        )
 
 
 def class_names(network: MLP) -> list[str] | None:
@@ -245,7 +246,7 @@ class Run:
         write_atomically(self.settings, self.config.to_toml())
 
     def reopen(self) -> None:
-        """Make it an unfinished run with the settings that it has now."""
+        """Make it an unfinished run, with the settings that it has now."""
         self.write_settings()
         self.summary.unlink(missing_ok=True)
 
@@ -333,16 +334,22 @@ class Run:
 
 
 class Recorder(Callback):
-    """Keeps history.jsonl as far as the last checkpoint, and the fit at hand for whoever asks how it went."""
+    """Keeps history.jsonl as far as the last checkpoint, and the fit at hand for whoever asks how it went.
+
+    Parameters
+    ----------
+    run : Run
+    """
 
     fit: Any
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, run: Run):
+        self.run = run
 
     def on_fit_begin(self, fit: Any) -> None:
-        """Remember the fit; of a resumed one, write what its checkpoint knows."""
+        """Nothing stands in the way any more: from now on the run is an unfinished one."""
         self.fit = fit
+        self.run.reopen()
         if fit.history.records:
             self._write()
 
@@ -351,7 +358,8 @@ class Recorder(Callback):
         self._write()
 
     def _write(self) -> None:
-        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.fit.history.records))
+        lines = [json.dumps(record) + "\n" for record in self.fit.history.records]
+        write_atomically(self.run.history, "".join(lines))
 
 
 def _free_folder(config: Config) -> Path:

@@ -209,7 +209,7 @@ class Fit:
             before = {name: progress["fixed"][name] for name in self.fixed}
             counts = [checked(progress[name], NOT_NEGATIVE, name, int) for name in ("epoch", "step", "before")]
             seconds = [checked(progress[name], NOT_NEGATIVE, name) for name in ("train_seconds", "epoch_seconds")]
-            totals = Totals(*(checked(value, NOT_NEGATIVE, "a total") for value in progress["totals"]))
+            loss, hits, weight = (checked(value, NOT_NEGATIVE, "a total") for value in progress["totals"])
             history = History([dict(record) for record in progress["history"]])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the checkpoint cannot be resumed from ({error})") from None
@@ -220,7 +220,7 @@ class Fit:
             raise ModelFileError("the checkpoint cannot be resumed from (its parts do not go together)")
         self.epoch, self.step, self.before = counts
         self.train_seconds, self.epoch_seconds = seconds
-        self.totals, self.history = totals, history
+        self.totals, self.history = Totals(loss, hits, weight), history
         self.network.flat[:] = network.flat
         self.network.epochs = network.epochs
         for slot, kept in zip(self.job.state, checkpoint.state, strict=True):

@@ -56,8 +56,8 @@ def _cdf(z: np.ndarray) -> np.ndarray:
     return reference.normal_cdf(z) + np.abs(z) * reference.normal_pdf(z)  # a relative error of z moves Phi by |z| phi
 
 
-# The counts of U: NumPy's exp, tanh and their kin are within 4 units in the last place, which is 8 U, and fused's within
-# 2 (tests of kernels/elementary.py; for the normal distribution 8); one more for alpha, each product, quotient and sum.
+# The counts of U: NumPy's exp, tanh and their kin are within 4 units in the last place, which is 8 U; those of
+# kernels/elementary.py within 2 (the normal distribution 8). One more for alpha, each product, quotient and sum.
 BEHAVIOUR: dict[str, Behaviour] = {
     "identity": Behaviour(lambda z, alpha, a, d: 0, lambda z, alpha, a, d: 0),
     "relu": Behaviour(lambda z, alpha, a, d: 0, lambda z, alpha, a, d: 0, jump=lambda alpha: 1),

@@ -51,14 +51,12 @@ def _go_on(place: Run) -> int:
         print(f"the run in {place.folder} is finished; give more --epochs than {place.config.training.epochs} to go on")
         return 0
     parts = Parts.of(place.config)
-    network = build(place.config, parts)
-    place.reopen()
-    return _train(place, parts, network, resume=True)
+    return _train(place, parts, build(place.config, parts), resume=True)
 
 
 def _train(place: Run, parts: Parts, network: MLP, resume: bool) -> int:
     print(f"{place.config.data.source}: {parts}", network, sep="\n", flush=True)
-    progress, recorder = Progress(), Recorder(place.history)
+    progress, recorder = Progress(), Recorder(place)
     compile_seconds = _compile(place.config.training.backend)
     callbacks = [place.checkpoints(), recorder, progress]
     try:

@@ -100,6 +100,9 @@ def one_hot(y: np.ndarray, classes: int, dtype: Any = np.float32) -> np.ndarray:
     return rows
 
 
+BRIGHT = 127  # bytes that stay below are counts or codes, not pixels
+
+
 def fit_scale(X: np.ndarray, how: str = "auto") -> Scale:
     """Find the scale and shift that bring features to a range that a network learns well from.
 
@@ -109,8 +112,8 @@ def fit_scale(X: np.ndarray, how: str = "auto") -> Scale:
         The features of the training rows, raw.
     how : str
         "none": leave them; "255": divide by 255; "minmax": each feature to 0..1; "standard": each feature to mean 0
-        and standard deviation 1 (that of the rows given, not an estimate for more); "auto": "255" for uint8, "none"
-        for floats that lie in 0..1 already, otherwise "standard".
+        and standard deviation 1 (that of the rows given, not an estimate for more); "auto": "255" for uint8 that
+        reaches above 127 (pixels), "none" for what lies in 0..1 already, otherwise "standard".
 
     Returns
     -------
@@ -129,7 +132,7 @@ def fit_scale(X: np.ndarray, how: str = "auto") -> Scale:
 
 
 def _auto(X: np.ndarray) -> Scale:
-    if X.dtype == np.uint8:
+    if X.dtype == np.uint8 and X.max() > BRIGHT:
         return _bytes(X)
     return _none(X) if X.min() >= 0 and X.max() <= 1 else _standard(X)
 

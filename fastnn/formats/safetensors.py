@@ -137,7 +137,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarray]]:
     except FileNotFoundError:
         raise ModelFileError(f"{path}: no such model file") from None
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        reason = "it is a folder" if os.path.isdir(path) else error.strerror or error
+        raise ModelFileError(f"{path}: cannot be read: {reason}") from None
     except (SafetensorError, TypeError) as error:  # TypeError: numbers of a type that NumPy lacks
         raise ModelFileError(f"{path}: cut short, altered, or not a .safetensors file ({error})") from None
     text = header["fastnn"]

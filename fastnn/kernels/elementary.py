@@ -26,7 +26,7 @@ SQRT2_MINUS_1 = F(0.41421356)
 
 @_scalar
 def exp(x):  # type: ignore[no-untyped-def]
-    """exp(x): x = n ln 2 + r, a polynomial in r, times 2**n in two halves (so that 2**128 and denormals are in reach)."""
+    """exp(x): x = n ln 2 + r, a polynomial in r, times 2**n in two halves: so 2**128 and denormals are in reach."""
     x = LOWEST if x < LOWEST else x
     x = HIGHEST if x > HIGHEST else x
     shifted = x * LOG2_E + ROUNDER

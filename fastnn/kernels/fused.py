@@ -81,6 +81,7 @@ def unpack(net, data, begin, end, columns, values):  # type: ignore[no-untyped-d
 
 @njit(nogil=True)
 def sparse_input(form):  # type: ignore[no-untyped-def]
+    """Whether only the non-zero values of the input are stored."""
     return form >= SPARSE_BYTES
 
 
@@ -236,7 +237,7 @@ def by_columns(thread, begin, size, order, net, data, work):  # type: ignore[no-
 
 @fast
 def apply(at, bias, g, scale, hyper, net, settings, layer, params, state):  # type: ignore[no-untyped-def]
-    """Apply the optimiser to the row of parameters at place `at` of the flat buffer; g is its gradient times 1/scale."""
+    """Apply the optimiser to the row of parameters at place `at` of the flat buffer; its gradient is scale times g."""
     stride = net.strides[layer]
     p = floats(params + 4 * at, stride)
     if scale != F(1):
@@ -287,6 +288,7 @@ def share_of_rows(thread, threads, layer, net, data, work):  # type: ignore[no-u
 
 @fast
 def square_sum(g):  # type: ignore[no-untyped-def]
+    """The sum of the squares of a row, in float64."""
     total = 0.0
     for o in range(g.size):
         total += np.float64(g[o]) * np.float64(g[o])
@@ -320,7 +322,7 @@ def over_stored(thread, threads, hyper, net, data, settings, params, state, work
     norm, scale = np.sqrt(total), 1.0
     if norm > settings.clip_norm:
         scale = settings.clip_norm / norm
-    elif norm != norm:  # noqa: PLR0124 - NaN must go on, not be taken for a small norm
+    elif norm != norm:  # NaN must go on, not be taken for a small norm
         scale = norm
     for layer in range(net.strides.size):
         first, last = share_of_rows(thread, threads, layer, net, data, work)
@@ -398,9 +400,9 @@ NO_STEPS = np.zeros((1, 3))
 def _run(
     job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Totals = NOTHING
 ) -> Work:
-    net, data, settings, work, state = prepare(job, batch, mode < GRADIENT)
-    work.totals[:] = sums
     order = np.ascontiguousarray(order, np.int64)
+    net, data, settings, work, state = prepare(job, order, batch, mode < GRADIENT)
+    work.totals[:] = sums
     params = job.parameters.ctypes.data
     arguments = (mode, order, batch, epoch, step, hyper, net, data, settings, params, state, work, work.totals)
     launch.in_threads(launch.compiled(make), job.threads, arguments, work.state)

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
+from numba.core import config as numba_config
 
 from fastnn.kernels.barrier import ABORTED
 
@@ -64,11 +64,11 @@ def _cached(make: Callable[[int, bool], Any]) -> Any:
     """The kernel with a cache: beside the sources, else in the user's cache folder, else (with a warning) without."""
     reason = "no folder is writable"
     for folder in (None, user_cache()):
-        kept = numba.config.CACHE_DIR
+        kept = numba_config.CACHE_DIR
         try:
             if folder is not None:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                numba.config.CACHE_DIR = str(folder)
+                numba_config.CACHE_DIR = str(folder)
             kernel = make(stamp(), True)
             where = Path(kernel.stats.cache_path)
             if not others_may_write(where):
@@ -77,7 +77,7 @@ def _cached(make: Callable[[int, bool], Any]) -> Any:
         except (OSError, RuntimeError):  # RuntimeError: Numba found no place for a cache
             continue
         finally:
-            numba.config.CACHE_DIR = kept
+            numba_config.CACHE_DIR = kept
     warnings.warn(
         f"compiled kernels are not kept, so each start compiles anew: {reason}; "
         "set NUMBA_CACHE_DIR to a folder that only you can write",

@@ -49,9 +49,8 @@ def normal_pdf(z: np.ndarray) -> np.ndarray:
 
 
 def silu_derivative(z: np.ndarray, alpha: float) -> np.ndarray:
-    """s + z s (1 - s) with s = sigmoid(z)."""
-    s = sigmoid(z)
-    return s * (1 + z * (1 - s))
+    """s (1 + z (1 - s)) with s = sigmoid(z); 1 - s as sigmoid(-z), which does not cancel."""
+    return sigmoid(z) * (1 + z * sigmoid(-z))
 
 
 Function = Callable[[np.ndarray, float], np.ndarray]
@@ -109,8 +108,6 @@ def quadratic(z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
     return 0.5 * ((a - t) ** 2).sum(axis=1)
 
 
-# name: (loss, dLoss/da through the activation?). Cross entropies and their activations are differentiated as one,
-# which leaves softmax(z) sum(t) - t and sigmoid(z) - t ([GBC] 6.2.2): no derivative of the activation comes in.
 LOSS_FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
     "cross_entropy": cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -122,6 +119,7 @@ assert LOSS_FUNCTIONS.keys() == LOSSES.keys()
 def output_delta(loss: str, activation: str, alpha: float, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
     """dLoss/dZ of the output layer, one row a sample: (B, O).
 
+    Cross entropies and their activations are differentiated as one ([GBC] 6.2.2), so f' comes in for quadratic alone.
     cross_entropy: ``a sum(t) - t``; binary_cross_entropy: ``a - t``; quadratic: ``(a - t) f'(z)`` ([RHW] equation 5).
     """
     if loss == "cross_entropy":
@@ -313,9 +311,11 @@ def sample_weights(job: Job, rows: np.ndarray | slice, size: int) -> np.ndarray:
     return np.ones(size) if weights is None else weights[rows].astype(np.float64)
 
 
+quiet = np.errstate(all="ignore")  # what overflows is seen in the loss, and named there by the training loop
 SLICE = 1024  # rows at a time where all examples are passed through: bounds the memory
 
 
+@quiet
 def predict(job: Job, outputs: np.ndarray) -> None:
     """Write the network's outputs for all examples to `outputs` (N, O)."""
     parameters = job.architecture.views(job.parameters)
@@ -324,6 +324,7 @@ def predict(job: Job, outputs: np.ndarray) -> None:
         outputs[rows] = forward(job.architecture, parameters, scaled(job, rows))[0][-1]
 
 
+@quiet
 def score(job: Job) -> Totals:
     """Loss and hits over all examples, without dropout or label smoothing."""
     net, totals = job.architecture, NOTHING
@@ -342,6 +343,7 @@ def weigh(losses: np.ndarray, right: np.ndarray, weights: np.ndarray) -> Totals:
     return Totals(float((losses * weights).sum()), float((right * weights).sum()), float(weights.sum()))
 
 
+@quiet
 def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.ndarray]:
     """The gradient of the mean loss over the samples `rows` (B,), as a flat buffer like the parameters."""
     net, dtype = job.architecture, job.parameters.dtype
@@ -367,6 +369,7 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
     return totals, gradient
 
 
+@quiet
 def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray, totals: Totals = NOTHING) -> Totals:
     """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`."""
     net = job.architecture

@@ -186,31 +186,35 @@ def _sgd(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-d
 
 @fast
 def _momentum(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    keep = F(first)
     for o in range(p.size):
-        s[o] = first * s[o] - rate * g[o]
+        s[o] = keep * s[o] - rate * g[o]
         p[o] += s[o]
 
 
 @fast
 def _nesterov(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    keep = F(first)
     for o in range(p.size):
         step = rate * g[o]
-        s[o] = first * s[o] - step
-        p[o] += first * s[o] - step
+        s[o] = keep * s[o] - step
+        p[o] += keep * s[o] - step
 
 
 @fast
 def _rmsprop(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    keep, take = F(first), F(1.0 - first)  # 1 - first before rounding: after it, 1 - 0.999 is off by 1e-5 of itself
     for o in range(p.size):
-        s[o] = first * s[o] + (F(1) - first) * g[o] * g[o]
+        s[o] = keep * s[o] + take * g[o] * g[o]
         p[o] -= rate * g[o] / (np.sqrt(s[o]) + epsilon)
 
 
 @fast
 def _adam(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    keep, take, keep2, take2 = F(first), F(1.0 - first), F(second), F(1.0 - second)
     for o in range(p.size):
-        s[o] = first * s[o] + (F(1) - first) * g[o]
-        u[o] = second * u[o] + (F(1) - second) * g[o] * g[o]
+        s[o] = keep * s[o] + take * g[o]
+        u[o] = keep2 * u[o] + take2 * g[o] * g[o]
         p[o] -= rate * s[o] / (np.sqrt(u[o]) + epsilon)
 
 

@@ -56,8 +56,8 @@ class Settings(NamedTuple):
     """What the step needs to know of the training."""
 
     update: int
-    first: np.float32
-    second: np.float32
+    first: float
+    second: float
     weight_decay: np.float32
     clip_norm: float
     smoothing: np.float32
@@ -113,8 +113,8 @@ def settle(job: Job) -> Settings:
     binary = job.architecture.loss == "binary_cross_entropy"
     return Settings(
         UPDATE_CODES[job.optimizer],
-        np.float32(job.first),
-        np.float32(job.second),
+        float(job.first),
+        float(job.second),
         np.float32(job.weight_decay),
         float(job.clip_norm),
         np.float32(job.label_smoothing),
@@ -227,14 +227,22 @@ def allocate(job: Job, form: Packed, batch: int, capacity: int, everything: bool
     )
 
 
-def prepare(job: Job, batch: int, everything: bool) -> tuple[Net, Data, Settings, Work, tuple[int, int]]:
-    """All that the compiled step needs for a job; the buffers are made at the first call and kept with the job."""
+def prepare(job: Job, order: np.ndarray, batch: int, everything: bool) -> tuple[Net, Data, Settings, Work, Any]:
+    """All that the compiled step needs to do the samples in `order` in batches, `everything` as for `allocate`.
+
+    The buffers are made at the first call and kept with the job. A sample may stand in the order more than once.
+    """
     form = packed(job)
-    capacity = min(batch * form.longest, form.columns.size)
-    key: Any = (batch, job.threads, form.form, capacity, everything, len(job.examples) if everything else 0)
-    if job.workspace is None or job.workspace[0] != key:
-        job.workspace = key, describe(job.architecture), allocate(job, form, batch, capacity, everything)
+    needed = 0
+    if form.form >= SPARSE_BYTES and order.size:
+        lengths = form.starts[order + 1] - form.starts[order]
+        needed = int(np.add.reduceat(lengths, np.arange(0, order.size, batch)).max())
+    key = (batch, job.threads, form.form, everything, len(job.examples) if everything else 0)
+    if job.workspace is None or job.workspace[0] != key or job.workspace[2].capacity < needed:
+        room = min(needed + needed // 8, batch * form.longest)  # the next order's fullest batch will be another
+        job.workspace = key, describe(job.architecture), allocate(job, form, batch, room, everything)
     _, net, work = job.workspace
+    work.totals[:] = 0
     slots = [row.ctypes.data for row in job.state]
     state = (slots[0] if slots else 0, slots[1] if len(slots) > 1 else 0)
     return net, read(job.examples, form), settle(job), work, state

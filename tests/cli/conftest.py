@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fastnn.cli import main
+from fastnn.runs import Run
 
 
 @pytest.fixture
@@ -32,13 +33,16 @@ def fastnn(capfd):
 
 
 @pytest.fixture
-def train(fastnn, table, tmp_path):
-    """Train on `table` with the reference backend, so that nothing is compiled; the folder is tmp_path / "run"."""
+def train(fastnn, table, tmp_path, monkeypatch):
+    """Train on `table` with the reference backend and without pictures, to be quick; the folder is tmp_path / "run"."""
 
-    def run(*words, out=tmp_path / "run"):
+    def run(*words, out=tmp_path / "run", pictures=False):
         place = () if out is None else ("--out", out)
         small = ("--data", table, "--backend", "reference", "--hidden", 5, "--epochs", 3, "--batch-size", 16)
-        return fastnn("train", *small, *place, *words)
+        with monkeypatch.context() as patch:
+            if not pictures:
+                patch.setattr(Run, "draw", lambda *arguments: None)
+            return fastnn("train", *small, *place, *words)
 
     return run
 

@@ -16,6 +16,7 @@ from fastnn.cli import train as command
 from fastnn.config import Config, read_toml
 from fastnn.errors import MissingExtraError
 
+LONGER = ["--epochs", 4, "--dropout", 0.2, "--optimizer", "momentum"]
 FILES = {"config.toml", "history.jsonl", "model.safetensors", "last.safetensors", "summary.json"}
 
 
@@ -40,7 +41,7 @@ def history(folder):
 
 
 def test_a_run_leaves_all_files(train, tmp_path):
-    code, out, err = train()
+    code, out, err = train(pictures=True)
     assert (code, err) == (0, "")
     assert files(tmp_path / "run") == FILES | {"curves.png", "confusion.png"}  # no pictures, so no mistakes.png
     assert "dense relu" in out
@@ -128,6 +129,7 @@ def test_patience_stops_early(train, tmp_path):
     _, out, _ = train("--epochs", 50, "--patience", 2, "--learning-rate", "1e-30")
     assert "stopped early: no improvement in 2 epochs" in out
     assert len(history(tmp_path / "run")) == 3
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["best_epoch"] == 1
 
 
 def test_without_matplotlib_a_run_ends_well(train, monkeypatch, tmp_path):
@@ -135,7 +137,7 @@ def test_without_matplotlib_a_run_ends_well(train, monkeypatch, tmp_path):
         raise MissingExtraError("pictures need matplotlib: pip install it")
 
     monkeypatch.setattr(plots, "curves", lacking)
-    code, _, err = train()
+    code, _, err = train(pictures=True)
     assert (code, err) == (0, "pictures need matplotlib: pip install it\n")
     assert files(tmp_path / "run") == FILES
 
@@ -205,6 +207,162 @@ def test_a_folder_that_cannot_be_made(train, tmp_path):
         assert "epoch" not in text
 
 
-def test_divergence_keeps_the_last_good_checkpoint(train, table, tmp_path):
-    code, _, err = train("--learning-rate", "1e38", "--clip-norm", "1e-30", "--epochs", 40, "--schedule", "constant")
-    ...
+@pytest.fixture
+def line(tmp_path):
+    """A regression that a learning rate of 100 drives apart, but not in the first epoch."""
+    path = tmp_path / "line.csv"
+    path.write_text("\n".join(f"{2 * value + 0.5},{value}" for value in np.linspace(-1, 1, 61)))
+    words = ["--hidden", "none", "--validation", 0, "--batch-size", 32, "--schedule", "constant", "--epochs", 99]
+    return ["--data", path, "--backend", "reference", *words]
+
+
+def test_divergence_keeps_the_last_good_checkpoint(fastnn, line, tmp_path):
+    code, _, err = fastnn("train", *line, "--learning-rate", 100, "--out", tmp_path / "run")
+    assert code == 3
+    found = re.fullmatch(r"fastnn: diverged in epoch (\d+): .* learning rate .*kept: .*last\.safetensors\n", err)
+    good = history(tmp_path / "run")
+    assert len(good) == int(found[1]) - 1 > 0
+    assert all(np.isfinite(record["loss"]) for record in good)
+    assert all(np.isfinite(array).all() for array in weights(tmp_path / "run" / "last.safetensors"))
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_divergence_in_the_first_epoch_leaves_no_folder(fastnn, line, tmp_path):
+    code, _, err = fastnn("train", *line, "--learning-rate", 1e30, "--out", tmp_path / "run")
+    assert code == 3
+    assert "diverged in epoch 1" in err
+    assert "no epoch was finished" in err
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------- Ctrl-C and going on
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Call something, and press Ctrl-C when an epoch ends."""
+
+    def during(epoch, call, *words):
+        def press(self, fit, record):
+            if record["epoch"] == epoch:
+                signal.raise_signal(signal.SIGINT)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(command.Progress, "on_epoch_end", press)
+            code, _, err = call(*words)
+        assert code == 130
+        return err
+
+    return during
+
+
+@pytest.fixture
+def interrupted(train, ctrl_c, tmp_path):
+    """The folder of a run that was interrupted after two of four epochs, and what it said."""
+    err = ctrl_c(2, train, *LONGER)
+    return tmp_path / "run", err
+
+
+def test_ctrl_c_says_how_to_go_on(interrupted):
+    folder, err = interrupted
+    assert err == f"fastnn: interrupted; go on with: fastnn train --resume {folder}\n"
+    assert files(folder) == FILES - {"summary.json"}
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(interrupted, fastnn, train, tmp_path, monkeypatch):
+    folder, _ = interrupted
+    monkeypatch.chdir(folder)
+    code, out, _ = fastnn("train", "--resume", ".")
+    assert code == 0
+    assert "epoch 2/4" not in out
+    train(*LONGER, out=tmp_path / "whole")
+    assert_same_weights(folder / "model.safetensors", tmp_path / "whole" / "model.safetensors")
+    assert_same_weights(folder / "last.safetensors", tmp_path / "whole" / "last.safetensors")
+    timeless = [
+        [{**record, "seconds": 0, "samples_per_second": 0} for record in history(run)]
+        for run in (folder, tmp_path / "whole")
+    ]
+    assert timeless[0] == timeless[1]
+    assert len(timeless[0]) == 4
+    assert files(folder) - files(tmp_path / "whole") <= {"curves.png", "confusion.png"}
+
+
+def test_a_finished_run_says_so(train, fastnn, tmp_path):
+    train()
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    code, out, _ = fastnn("train", "--resume", tmp_path / "run")
+    assert code == 0
+    assert out == f"the run in {tmp_path / 'run'} is finished; give more --epochs than 3 to go on\n"
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
+def test_epochs_may_be_raised_and_threads_changed(train, fastnn, tmp_path):
+    train()
+    code, _, _ = fastnn("train", "--resume", tmp_path / "run", "--epochs", 5, "--threads", 1)
+    assert code == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 5 == len(history(tmp_path / "run"))
+    assert read_toml(tmp_path / "run" / "config.toml")["training.epochs"] == 5
+
+
+def test_a_finished_run_that_was_begun_again_is_not_finished(train, fastnn, ctrl_c, tmp_path):
+    train()
+    ctrl_c(4, fastnn, "train", "--resume", tmp_path / "run", "--epochs", 5)
+    assert "epoch 5/5" in fastnn("train", "--resume", tmp_path / "run")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", 2], "has 3 epochs; they can be raised, not lowered"),
+        (["--seed", 1], "has training.seed = 0, not 1"),
+        (["--optimizer", "adam"], "has optimizer.beta1 = None, not 0.9"),
+        (["--data", "other.csv"], "has data.source"),
+        (["--config", "some.toml"], "leave out --config and --out"),
+        (["--out", "elsewhere"], "leave out --config and --out"),
+    ],
+)
+def test_a_resumed_run_cannot_be_another(train, refused, tmp_path, words, message):
+    train()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert message in refused("train", "--resume", tmp_path / "run", *words)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_resume_that_fails_loses_nothing(train, refused, tmp_path):
+    train()
+    run = tmp_path / "run"
+    (run / "last.safetensors").write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert "last.safetensors" in refused("train", "--resume", run, "--epochs", 9)
+    assert before == {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def test_what_cannot_be_resumed(train, refused, tmp_path):
+    assert "holds no run (no config.toml)" in refused("train", "--resume", tmp_path / "missing")
+    train()
+    run = tmp_path / "run"
+    (run / "summary.json").unlink()
+    content = (run / "last.safetensors").read_bytes()
+    (run / "last.safetensors").write_bytes(content[:-10])
+    assert "last.safetensors" in refused("train", "--resume", run)
+    (run / "last.safetensors").write_bytes((run / "model.safetensors").read_bytes())
+    assert "without the state of its training" in refused("train", "--resume", run)
+    (run / "last.safetensors").unlink()
+    assert "stopped before its first checkpoint" in refused("train", "--resume", run)
+    (run / "config.toml").write_text("[training]\nepochs = 0")
+    assert "training.epochs must be" in refused("train", "--resume", run)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent differently elsewhere")
+def test_ctrl_c_from_outside(table, tmp_path):
+    words = ["--data", table, "--backend", "reference", "--epochs", 10**6, "--out", tmp_path / "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastnn.train", *map(str, words)], stdout=-1, stderr=-1, text=True
+    )
+    while not process.stdout.readline().startswith("epoch"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.startswith("fastnn: interrupted; go on with: fastnn train --resume ")
+    assert (tmp_path / "run" / "last.safetensors").exists()

@@ -83,10 +83,17 @@ FLOATS = np.array([[0, 0.1, -5], [1, 0.1, 1e6], [2, 0.1, 3]], np.float32)
         (BYTES, "none", (1, 0)),
         (FLOATS, "255", (1 / 255, 0)),
         (FLOATS[:, :1] / 2, "auto", (1, 0)),
+        (BYTES % 2, "auto", (1, 0)),  # bytes, but no pixels
     ],
 )
 def test_one_scale_for_all(X, how, expected):
     assert fit_scale(X, how) == expected
+
+
+def test_bytes_that_are_no_pixels_are_standardised():
+    counts = np.array([[1, 0], [3, 20]], np.uint8)
+    scale, shift = fit_scale(counts, "auto")
+    np.testing.assert_allclose(counts * scale + shift, [[-1, -1], [1, 1]])
 
 
 @pytest.mark.parametrize("X", [BYTES, FLOATS, np.tile(FLOATS, (1000, 1))])

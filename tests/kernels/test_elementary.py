@@ -32,7 +32,7 @@ def tabulate_log1p(x):
 
 
 def over(low: float, high: float) -> np.ndarray:
-    """Even steps, and every power of two between them down to 2**-30: small arguments matter most for relative error."""
+    """Even steps, and every power of two down to 2**-30: small arguments matter most for relative errors."""
     powers = 2.0 ** np.arange(-30, 7)
     x = np.concatenate([np.linspace(low, high, 200_001), powers, -powers]).astype(np.float32)
     return x[(x >= low) & (x <= high)]

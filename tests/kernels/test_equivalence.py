@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,34 @@ def test_a_backend_is_within_the_bounds_of_float32(backend: str, kernel: str, ca
     CHECKS[kernel](kernels.backend(backend), case)
 
 
+LARGE = Case(
+    (205, 130, 70, 10),
+    ("relu", "tanh"),
+    dropout=(0.0, 0.2, 0.2),
+    samples=300,
+    batch_size=160,
+    weighted=True,
+    optimizer="adam",
+    label_smoothing=0.1,
+    threads=2,
+)
+FORMS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "dense bytes": {"real": False, "scaling": "each"},
+    "sparse": {"density": 0.2},
+    "sparse bytes": {"density": 0.2, "real": False, "scaling": "scale"},
+    "dropout on the input": {"dropout": (0.2, 0.2)},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kernel", KERNELS)
+@parametrize_backend
+def test_layers_and_batches_beyond_a_block(backend: str, kernel: str, form: str) -> None:
+    """Wider than 4 and than 8 vectors, and batches of more than the fused kernels' 64 samples at a time."""
+    CHECKS[kernel](kernels.backend(backend), replace(LARGE, **FORMS[form]))
+
+
 # ---------------------------------------------------------------- many steps
 
 TRACE = Case((12, 20, 4), ("tanh",), samples=40, batch_size=8, learning_rate=0.02)
@@ -173,13 +202,6 @@ def test_many_steps_in_a_call_are_as_many_calls_of_one(backend: str, clip_norm: 
 # ---------------------------------------------------------------- the same for any number of threads, and each time
 
 WIDE = Case((45, 33, 17, 10), ("relu", "gelu"), dropout=(0.0, 0.2, 0.3), samples=103, batch_size=25, weighted=True)
-FORMS = {
-    "dense": {},
-    "dense bytes": {"real": False, "scaling": "each"},
-    "sparse": {"density": 0.2},
-    "sparse bytes": {"density": 0.2, "real": False, "scaling": "scale"},
-    "dropout on the input": {"dropout": (0.2, 0.2)},
-}
 
 
 def trained(backend: str, case: Case) -> list[np.ndarray]:

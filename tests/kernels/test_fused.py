@@ -57,7 +57,7 @@ def test_a_pass_does_not_depend_on_which_thread_is_ahead(mode):
     batch = 500  # so that the last batch is a partial one
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         job.workspace = None
-        net, data, settings, work, state = prepare(job, batch, True)
+        net, data, settings, work, state = prepare(job, np.arange(1100), batch, True)
         hyper = np.zeros((3, 3))
         for thread in order:
             kernel = fused.launch.compiled(fused.make)

@@ -19,7 +19,7 @@ from fastnn.layers import aligned_zeros
 
 @njit(nogil=True)
 def meet(state, threads, times):
-    for _ in range(times):
+    for _ in range(times):  # noqa: SIM110 - compiled
         if wait(state, threads):
             return True
     return False

@@ -157,6 +157,20 @@ def test_an_activation_is_its_plain_formula(name: str) -> None:
     assert np.allclose(found, PLAIN[name](Z, 0.3).astype(np.float64), rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("name", "z", "value"),
+    [
+        ("sigmoid", -40, math.exp(-40)),
+        ("softplus", -40, math.exp(-40)),
+        ("silu", -40, -40 * math.exp(-40)),
+        ("gelu", -20, -10 * math.erfc(20 / math.sqrt(2))),
+        ("elu", -1e-12, 0.3 * math.expm1(-1e-12)),
+    ],
+)
+def test_small_values_keep_their_digits(name: str, z: float, value: float) -> None:
+    assert np.allclose(reference.ACTIVATIONS[name][0](np.array([float(z)]), 0.3), value, rtol=1e-13, atol=0)
+
+
 def log_likelihood(z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
     return -(t * np.log(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))).sum(axis=1)
 
@@ -301,6 +315,17 @@ def test_decoupled_decay_shrinks_weights_and_not_biases() -> None:
 
 
 # ---------------------------------------------------------------- the kernels
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_input_is_scaled_and_shifted_by_feature(real: bool) -> None:
+    job = exact(Case((5, 3), (), "identity", "quadratic", scaling="each", real=real))
+    net = job.architecture
+    outputs = np.zeros((9, 3))
+    reference.predict(job, outputs)
+    ((W, b),) = net.views(job.parameters)
+    rows = [[s * float(x) + o for s, x, o in zip(net.scale, row, net.shift, strict=True)] for row in job.examples.X]
+    assert np.allclose(outputs, np.array(rows) @ W + b, rtol=1e-12)
 
 
 def test_examples_are_passed_in_slices_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:

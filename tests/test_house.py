@@ -1,0 +1,264 @@
+"""The house rules: who may import whom, how long a file may be, what a source may never do, and complete tables."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import fastnn
+from fastnn import initializers, layers, optimizers, schedules
+from fastnn.kernels import reference, rows
+
+PACKAGE = Path(fastnn.__file__).parent
+ROOT = PACKAGE.parent
+
+# From the ground up. A module (or package) imports only from floors below its own, or from its left on the same floor.
+# "fastnn" itself is the contents page; what stands behind it may build on what it offers.
+FLOORS = [
+    ["errors", "version", "files", "settings", "layers", "initializers", "rng", "data"],
+    ["kernels"],
+    ["optimizers", "schedules", "augment", "network"],
+    ["formats", "plots", "metrics"],
+    ["callbacks", "progress", "training"],
+    ["leaves", "config", "gradcheck", "model", "fastnn"],
+    ["runs", "cli", "train", "__main__"],
+]
+PLACES = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
+
+LONGEST = 450  # lines of a file
+NO_NAMES = ("utils", "util", "common", "helpers", "misc")
+NO_IMPORTS = ("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib")
+NO_CALLS = ("eval", "exec", "compile", "__import__")
+LATE = ("numba", "matplotlib", "rich")  # slow to import, or extras: not for those who only say `import fastnn`
+
+
+# ---------------------------------------------------------------- reading the sources
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below, but for the bodies of ``if TYPE_CHECKING``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            yield from (below for other in child.orelse for below in ast.walk(other))
+        else:
+            yield child
+            yield from at_run_time(child)
+
+
+def imports(module: str) -> set[str]:
+    """The modules of this package that a module imports, in functions too."""
+    found = set()
+    for node in at_run_time(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} has a relative import in line {node.lineno}; write the whole name"
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else str(node.module) for name in inside}
+    return {name for name in found if name.split(".")[0] == "fastnn"}
+
+
+def unit(module: str) -> str:
+    """The row of the table that a module belongs to."""
+    return module.split(".")[1] if "." in module else module
+
+
+# ---------------------------------------------------------------- who imports whom
+
+
+def test_every_module_has_its_place_and_every_place_its_module():
+    assert {unit(module) for module in FILES} == set(PLACES), "FLOORS in this test lacks a module, or has one too many"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_come_from_below_or_from_the_left(module):
+    wrong = [other for other in imports(module) if unit(other) != unit(module)]
+    wrong = [other for other in wrong if PLACES[unit(other)] >= PLACES[unit(module)]]
+    assert not wrong, f"{module} imports {', '.join(wrong)}, which stands above it or to its right"
+
+
+def test_no_circle_of_imports_within_a_package():
+    try:
+        list(TopologicalSorter({module: imports(module) - {module} for module in FILES}).static_order())
+    except CycleError as error:
+        pytest.fail(f"imports go in a circle: {' -> '.join(error.args[1])}")
+
+
+def test_type_checking_imports_are_exempt_and_function_level_ones_are_not():
+    source = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    import c\n"
+    names = [node.names[0].name for node in at_run_time(ast.parse(source)) if isinstance(node, ast.Import)]
+    assert names == ["b", "c"]
+
+
+def test_importing_the_package_loads_nothing_slow():
+    code = f"import sys, fastnn; sys.exit(', '.join(set({LATE!r}) & sys.modules.keys()) or None)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, f"import fastnn imports {done.stderr.strip()}"
+
+
+def test_the_contents_page_defines_nothing():
+    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)
+    assert all(isinstance(node, allowed) for node in tree("fastnn").body)
+    assert sorted(fastnn.__all__) == sorted(set(fastnn.__all__))
+    assert all(hasattr(fastnn, name) for name in fastnn.__all__)
+
+
+# ---------------------------------------------------------------- what a source looks like
+
+
+def test_no_file_is_long():
+    paths = [path for folder in ("fastnn", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    assert {path: count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_no_drawer_for_everything():
+    assert [module for module in FILES if module.rpartition(".")[2] in NO_NAMES] == []
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_nothing_can_run_code_from_data(module):
+    assert list(dangers(tree(module))) == []
+
+
+def dangers(source: ast.AST) -> Iterator[str]:
+    for node in ast.walk(source):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [str(node.module)]
+        else:
+            names = []
+        yield from (f"line {node.lineno} imports {name}" for name in names if name.split(".")[0] in NO_IMPORTS)
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if called in NO_CALLS:
+            yield f"line {node.lineno} calls {called}"
+        if called in ("np.load", "numpy.load") and keywords.get("allow_pickle") != "False":
+            yield f"line {node.lineno} calls np.load without allow_pickle=False"
+        if keywords.get("allow_pickle", "False") != "False":
+            yield f"line {node.lineno} allows pickles"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import load",
+        "def f(x):\n    return eval(x)",
+        "np.load(file)",
+        "np.load(file, allow_pickle=flag)",
+        "np.lib.format.read_array(file, allow_pickle=True)",
+    ],
+)
+def test_the_rule_sees(source):
+    assert list(dangers(ast.parse(source)))
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_all_that_is_public_has_a_docstring(module):
+    lacking = [name for name, node in public(tree(module), module) if ast.get_docstring(node) is None]
+    assert not lacking, f"no docstring: {', '.join(lacking)}"
+
+
+def public(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, ast.Module | ast.ClassDef]]:
+    yield name, node
+    for child in node.body:
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef)) and not child.name.startswith("_"):
+            inside = f"{name}.{child.name}"
+            if isinstance(child, ast.ClassDef):
+                yield from public(child, inside)
+            else:
+                yield inside, child
+
+
+# ---------------------------------------------------------------- tables
+
+
+def classes(module, base: type) -> set[str]:
+    """The names of all classes of a module that can be chosen by name."""
+    found = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, base)]
+    return {kind.__dict__["name"] for kind in found if "name" in kind.__dict__}
+
+
+TABLES = {
+    "activation": {
+        "layers.ACTIVATIONS": layers.ACTIVATIONS,
+        "kernels.reference.ACTIVATIONS": reference.ACTIVATIONS,
+        "kernels.rows.ACTIVATIONS": rows.ACTIVATIONS,
+    },
+    "loss": {
+        "layers.LOSSES": layers.LOSSES,
+        "kernels.reference.LOSS_FUNCTIONS": reference.LOSS_FUNCTIONS,
+        "kernels.rows.LOSSES": rows.LOSSES,
+    },
+    "optimizer": {
+        "optimizers.OPTIMIZERS": optimizers.OPTIMIZERS,
+        "kernels.reference.UPDATES": reference.UPDATES,
+        "kernels.rows.UPDATES": rows.UPDATES,
+        "the classes of optimizers": classes(optimizers, optimizers.Optimizer),
+        "the contents page": {
+            name
+            for name, kind in optimizers.OPTIMIZERS.items()
+            if kind.__name__ in fastnn.__all__ and getattr(fastnn, kind.__name__) is kind
+        },
+    },
+    "schedule": {
+        "schedules.SCHEDULES": schedules.SCHEDULES,
+        "the classes of schedules": classes(schedules, schedules.Schedule),
+    },
+    "initializer": {"initializers.INITIALIZERS": initializers.INITIALIZERS},
+}
+
+# What must be there, so that a row which went missing from all tables at once is missed too.
+PROMISED = {
+    "activation": "identity relu leaky_relu elu sigmoid tanh softplus gelu silu softmax",
+    "loss": "cross_entropy binary_cross_entropy quadratic",
+    "optimizer": "sgd momentum nesterov rmsprop adam adamw",
+    "schedule": "constant step exponential inverse_time linear cosine one_cycle adaptive",
+    "initializer": "he_normal he_uniform glorot_normal glorot_uniform lecun_normal lecun_uniform "
+    "normal uniform zeros constant",
+}
+
+
+@pytest.mark.parametrize(("kind", "table"), [(kind, table) for kind, tables in TABLES.items() for table in tables])
+def test_tables_are_complete(kind, table):
+    every = set(PROMISED[kind].split()).union(*TABLES[kind].values())
+    lacking = every - set(TABLES[kind][table])
+    assert not lacking, f"{table} lacks the {kind} {', '.join(sorted(lacking))}"
+
+
+def test_codes_follow_their_tables():
+    for table, codes in (
+        (rows.ACTIVATIONS, rows.ACTIVATION_CODES),
+        (rows.LOSSES, rows.LOSS_CODES),
+        (rows.UPDATES, rows.UPDATE_CODES),
+    ):
+        assert list(codes) == list(table)
+        assert list(codes.values()) == list(range(len(table)))
+
+
+def test_every_default_loss_is_one_and_fits_its_activation():
+    assert layers.DEFAULT_LOSS.keys() <= layers.ACTIVATIONS.keys()
+    assert all(layers.LOSSES[loss] == activation for activation, loss in layers.DEFAULT_LOSS.items())
