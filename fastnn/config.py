@@ -110,7 +110,7 @@ class NetworkSection(Section):
     output: str = leaf("auto", either(AUTO, OUTPUT), "activation of the output; auto: what goes with task and loss")
     loss: str = leaf("auto", word(["auto", *LOSSES]), "what is made small; auto: what goes with the output")
     dropout: float | tuple[float, ...] = leaf(
-        0.0,
+        0.3,
         either(number(BELOW_ONE), sequence(number(BELOW_ONE), "one for each hidden layer")),
         "rate behind the hidden layers: one for all, or one each",
     )
@@ -142,7 +142,7 @@ class NetworkSection(Section):
         ConfigError
             Dropout without hidden layers, or one activation or rate each but not as many as there are hidden layers.
         """
-        if self.dropout and not self.hidden:
+        if self.dropout not in (0.0, NetworkSection.dropout) and not self.hidden:
             raise ConfigError("network.dropout stands behind the hidden layers, and network.hidden has none")
         layers: list[Layer] = [Input(inputs, scale, shift)]
         for units, activation, rate in zip(self.hidden, self._each("activation"), self._each("dropout"), strict=True):
@@ -171,7 +171,7 @@ class TrainingSection(Section):
 
     section = "training"
 
-    epochs: int = leaf(10, whole(COUNT), "passes over the training set")
+    epochs: int = leaf(15, whole(COUNT), "passes over the training set")
     batch_size: int = leaf(64, whole(NOT_NEGATIVE), "samples of one step; 0: all")
     backend: str = leaf("fused", word(["fused", "reference"]), "compiled kernels, or plain NumPy")
     threads: str | int = leaf("auto", either(AUTO, whole(COUNT)), "threads to train with")
@@ -189,7 +189,7 @@ class OptimizerSection(ChoiceSection):
     section = "optimizer"
     table = OPTIMIZERS
 
-    name: str = leaf("sgd", word(OPTIMIZERS), "how a gradient becomes a step", "optimizer")
+    name: str = leaf("adam", word(OPTIMIZERS), "how a gradient becomes a step", "optimizer")
     learning_rate: float | None = _optimizer("learning_rate", "what the schedule multiplies")
     momentum: float | None = _optimizer("momentum", "of momentum, nesterov")
     rho: float | None = _optimizer("rho", "of rmsprop: decay of the squares")
@@ -205,7 +205,7 @@ class ScheduleSection(ChoiceSection):
     section = "schedule"
     table = SCHEDULES
 
-    name: str = leaf("linear", word(SCHEDULES), "how the learning rate goes on", "schedule")
+    name: str = leaf("one_cycle", word(SCHEDULES), "how the learning rate goes on", "schedule")
     every: int | None = _schedule("every", "of step: epochs from one fall to the next")
     factor: float | None = _schedule("factor", "of step, exponential, adaptive: what a fall multiplies by")
     k: float | None = _schedule("k", "of inverse_time: 1 / (1 + k epoch)")
@@ -266,8 +266,8 @@ class Config:
     data: DataSection = DataSection()
     network: NetworkSection = NetworkSection()
     training: TrainingSection = TrainingSection()
-    optimizer: OptimizerSection = OptimizerSection(name="sgd", learning_rate=0.1)
-    schedule: ScheduleSection = ScheduleSection(name="linear")
+    optimizer: OptimizerSection = OptimizerSection(name="adam", learning_rate=0.002)
+    schedule: ScheduleSection = ScheduleSection(name="one_cycle")
     augment: AugmentSection = AugmentSection()
     report: ReportSection = ReportSection()
 

@@ -125,18 +125,17 @@ def fit(
     """Train `network` in place as the settings say; errors and `resume` as of `MLP.fit`."""
     settings = asdict(config.training)
     patience = settings.pop("patience")
-    with np.errstate(all="ignore"):  # what overflows in plain NumPy is told once, by DivergedError
-        return network.fit(
-            parts.train.X,
-            parts.train.y,
-            optimizer=config.optimizer.make(),
-            schedule=config.schedule.make(),
-            validation=None if parts.validation is None else (parts.validation.X, parts.validation.y),
-            augment=config.augment.make(),
-            callbacks=[*([EarlyStopping(patience)] if patience else []), *callbacks],
-            resume=resume,
-            **settings,
-        )
+    return network.fit(
+        parts.train.X,
+        parts.train.y,
+        optimizer=config.optimizer.make(),
+        schedule=config.schedule.make(),
+        validation=None if parts.validation is None else (parts.validation.X, parts.validation.y),
+        augment=config.augment.make(),
+        callbacks=[*([EarlyStopping(patience)] if patience else []), *callbacks],
+        resume=resume,
+        **settings,
+    )
 
 
 def class_names(network: MLP) -> list[str] | None:

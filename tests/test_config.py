@@ -27,7 +27,7 @@ def write(folder, content):
 def test_defaults_are_a_whole_config():
     config = Config()
     assert config.network.hidden == (300,)
-    assert config.optimizer.learning_rate == 0.1
+    assert config.optimizer.learning_rate == 0.002
     assert config == Config.of()
 
 
@@ -117,7 +117,7 @@ def test_the_file_holds_every_setting_of_what_is_chosen(tmp_path):
     values = read_toml(path)
     assert {name: value for name, value in values.items() if name.startswith("optimizer.")} == {
         "optimizer.name": "adam",
-        "optimizer.learning_rate": 0.001,
+        "optimizer.learning_rate": 0.002,
         "optimizer.beta1": 0.9,
         "optimizer.beta2": 0.999,
         "optimizer.epsilon": 1e-8,
@@ -144,7 +144,7 @@ def test_made_objects_have_the_settings():
         {"optimizer.name": "adam", "optimizer.beta1": 0.5, "schedule.name": "adaptive", "schedule.factor": 0.2},
         {"augment.scale": 0.1},
     )
-    assert config.optimizer.make() == Adam(beta1=0.5)
+    assert config.optimizer.make() == Adam(0.002, beta1=0.5)
     assert config.schedule.make() == Adaptive(factor=0.2)
     assert config.augment.make() == Augment(scale=0.1)
     assert Config().augment.make() is None
@@ -231,7 +231,10 @@ def test_paths_become_absolute_and_words_stay(tmp_path, monkeypatch):
         ({"data.source": "\udcff"}, r"data\.source must be a path"),
         ({"optimizer.name": "newton"}, r"optimizer\.name must be one of sgd, momentum"),
         ({"optimizer.learning_rate": 0}, r"optimizer\.learning_rate must be a number above 0, not 0"),
-        ({"optimizer.beta1": 0.9}, r"optimizer sgd knows no setting 'beta1'; its settings are learning_rate"),
+        (
+            {"optimizer.name": "sgd", "optimizer.beta1": 0.9},
+            r"optimizer sgd knows no setting 'beta1'; its settings are learning_rate",
+        ),
         ({"schedule.name": "constant", "schedule.k": 1}, "schedule constant knows no setting 'k'"),
         ({"augment.elastic": [1]}, "elastic of augment must be empty or two numbers"),
         ({"augment.scale": 1}, r"augment\.scale must be a number at least 0 and below 1"),

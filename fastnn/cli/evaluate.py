@@ -3,14 +3,13 @@
 import argparse
 import json
 import math
-import sys
 from typing import Any
 
+from fastnn.cli.console import make_console
 from fastnn.cli.options import add_options, given_options
 from fastnn.errors import ConfigError
 from fastnn.metrics import per_class
 from fastnn.model import load
-from fastnn.progress import is_fancy
 from fastnn.runs import class_names, load_for
 
 
@@ -48,11 +47,9 @@ def _known(value: float) -> float | None:
 
 def _print_tables(report: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    terminal = None if is_fancy(sys.stdout) else False
-    console = Console(markup=False, emoji=False, highlight=False, force_terminal=terminal)
+    console = make_console()
     figures = Table.grid(padding=(0, 2))
     for name, form in (("samples", "{:,}"), ("loss", "{:.4f}"), ("accuracy", "{:.2%}")):
         if report[name] is not None:

@@ -1,0 +1,60 @@
+"""Check the gradients of your own layers on your own data: plain maths, finite differences and fused kernels agree."""
+
+import argparse
+from collections.abc import Iterable
+from itertools import groupby
+
+from fastnn.cli.console import make_console
+from fastnn.cli.options import add_options, given_options
+from fastnn.config import LEAVES, Config, read_toml
+from fastnn.gradcheck import Row, check
+from fastnn.runs import Parts, build
+
+SETTINGS = [
+    *(name for name, leaf in LEAVES.items() if leaf.section in ("data", "network")),
+    "training.seed",
+    "training.threads",
+    "training.label_smoothing",
+]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of ``fastnn gradcheck``."""
+    parser.usage = f"{parser.prog} [--config FILE] [options]"
+    parser.add_argument("--config", metavar="FILE", help="settings in TOML, such as a run's config.toml; options win")
+    add_options(parser, SETTINGS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out ``fastnn gradcheck``."""
+    config = Config.of(read_toml(options.config) if options.config else {}, given_options(options))
+    parts = Parts.of(config)
+    network = build(config, parts)
+    print(network)
+    training = config.training
+    rows = check(
+        network,
+        parts.train.X,
+        parts.train.y,
+        label_smoothing=training.label_smoothing,
+        seed=training.seed,
+        threads=training.threads,
+    )
+    for comparison, same in groupby(rows, key=lambda row: row.comparison):
+        _print_table(comparison, same)
+    failed = sum(not row.passed for row in rows)
+    print(f"{failed} of {len(rows)} checks failed" if failed else f"all {len(rows)} checks passed")
+    return 1 if failed else 0
+
+
+def _print_table(comparison: str, rows: Iterable[Row]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(comparison, box=SIMPLE_HEAD)
+    for name in ("checked", "relative difference", "bound", ""):
+        table.add_column(name, justify="right")
+    for row in rows:
+        figures = f"{row.checked:,}", f"{row.difference:.1e}", f"{row.bound:.1e}", "ok" if row.passed else "FAILED"
+        table.add_row(f"layers.{row.layer}.{row.parameter}", *figures)
+    make_console().print(table)
