@@ -332,8 +332,9 @@ class Fit:
     def _check(self) -> None:
         if not np.isfinite(self.totals.loss):
             raise self._diverged("loss")
-        if not np.isfinite(self.network.flat).all() or not np.isfinite(self.job.state).all():
-            raise self._diverged("weights")
+        for what, values in (("weights", self.network.flat), ("state of the optimizer", self.job.state)):
+            if not np.isfinite(values).all():
+                raise self._diverged(what)
 
     def _diverged(self, what: str) -> DivergedError:
         rate, cause = self.optimizer.learning_rate, ""

@@ -333,7 +333,7 @@ def test_divergence_names_epoch_and_cause_and_gives_the_weights_back(backend):
         def on_epoch_end(self, fit, record):
             kept.append((fit.network, weights(fit.network), record["epoch"]))
 
-    with pytest.raises(DivergedError, match=r"diverged in epoch \d: the \w+ became NaN or infinite") as caught:
+    with pytest.raises(DivergedError, match=r"diverged in epoch \d: the \w+ became NaN or infinite; ") as caught:
         steep(20, backend, callbacks=[Keep()])
     net, last, epoch = kept[-1]
     assert weights(net) == last
@@ -348,6 +348,12 @@ def test_inputs_that_were_not_scaled_are_named_as_the_cause(backend):
     net = MLP([Input(4, scale=2.0), Dense(8, "relu"), Dense(1)])
     with np.errstate(all="ignore"), pytest.raises(DivergedError, match=r"inputs reach 2e\+04: scale them"):
         net.fit(np.full((60, 4), -1e4), Y, epochs=50, backend=backend)
+
+
+def test_the_state_of_the_optimizer_can_show_divergence(backend):
+    net = MLP([Input(1), Dense(1)])
+    with np.errstate(all="ignore"), pytest.raises(DivergedError, match="the state of the optimizer became NaN"):
+        net.fit([[10.0]], [1e19], epochs=1, optimizer="rmsprop", backend=backend)  # the gradient's square overflows
 
 
 def test_a_validation_set_can_show_divergence(backend):
@@ -371,7 +377,7 @@ def test_ctrl_c_amid_divergence_does_not_overwrite_the_last_good_checkpoint(back
         press(fit)
 
     net, folder = MLP([Input(1), Dense(1)], weight_init="zeros"), Checkpoint(tmp_path)
-    with np.errstate(all="ignore"), pytest.raises(DivergedError, match="the weights became NaN or infinite"):
+    with np.errstate(all="ignore"), pytest.raises((DivergedError, KeyboardInterrupt)) as caught:
         net.fit(
             [[10.0]] * 3,
             [0.0] * 3,
@@ -381,4 +387,5 @@ def test_ctrl_c_amid_divergence_does_not_overwrite_the_last_good_checkpoint(back
             callbacks=[folder, At(nudge, 1)],
             backend=backend,
         )
+    assert "the weights became NaN or infinite" in str(caught.value)
     assert load(tmp_path / "last.safetensors").epochs == 1

@@ -147,6 +147,7 @@ def test_outputs_are_those_of_the_formula(backend):
         lambda X: X.astype(np.int64),
         lambda X: X.astype(object),
         lambda X: np.asfortranarray(X),
+        lambda X: np.asfortranarray(X, np.float64),
         lambda X: np.repeat(X, 2, axis=1)[:, ::2],
         lambda X: X.reshape(3, 2, 1),
         lambda X: X.tolist(),
@@ -230,6 +231,13 @@ def test_an_unknown_backend_or_number_of_threads_is_refused():
 )
 def test_the_form_of_the_labels_does_not_matter(same, backend):
     net, y = network(), np.array([2, 0, 1])
+    assert net.evaluate(X, same(y), backend=backend) == net.evaluate(X, y, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BOTH)
+@pytest.mark.parametrize("same", [np.asfortranarray, lambda y: y.astype(np.float32).T.copy().T, lambda y: y.tolist()])
+def test_the_form_of_target_rows_does_not_matter(same, backend):
+    net, y = network(), np.array([[0.2, 0.3, 0.5], [1, 0, 0], [0.1, 0.9, 0]])
     assert net.evaluate(X, same(y), backend=backend) == net.evaluate(X, y, backend=backend)
 
 

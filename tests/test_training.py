@@ -59,6 +59,14 @@ def test_the_schedule_is_followed_step_by_step(backend):
     assert weights(one) == weights(other)
 
 
+def test_the_optimizer_goes_on_from_epoch_to_epoch(backend):
+    one, other = network(), network()
+    settings = {"batch_size": 60, "shuffle": False, "optimizer": Adam(0.01), "backend": backend}
+    one.fit(X, Y, epochs=3, **settings)
+    other.fit(np.tile(X, (3, 1)), np.tile(Y, 3), epochs=1, **settings)
+    assert weights(one) == weights(other)
+
+
 def test_exclusive_or_is_learnt(backend):
     corners, odd = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.uint8), np.array([0, 1, 1, 0])
     net = MLP.from_sizes([2, 8, 2], "tanh", seed=1)
@@ -194,9 +202,10 @@ def test_bad_validation_is_refused(validation, error, message, backend):
 
 
 def test_batch_size_0_and_any_beyond_the_samples_are_the_full_batch(backend):
-    full, exact, beyond = (trained(noisy(), backend, epochs=3, batch_size=size) for size in (0, 60, 10**6))
+    samples = blobs(100)
+    full, exact, beyond = (trained(noisy(), backend, *samples, epochs=3, batch_size=size) for size in (0, 100, 10**6))
     assert weights(full) == weights(exact) == weights(beyond)
-    assert weights(full) != weights(trained(noisy(), backend, epochs=3, batch_size=59))
+    assert weights(full) != weights(trained(noisy(), backend, *samples, epochs=3, batch_size=99))
 
 
 @pytest.mark.parametrize("size", [1, 7, 20, 64])
@@ -331,6 +340,11 @@ def test_another_seed_is_another_order_but_not_other_first_weights(backend):
     assert weights(trained(network(), backend, epochs=1)) == weights(trained(network(), backend, epochs=1, seed=0))
 
 
+def test_another_seed_is_other_dropout(backend):
+    runs = [trained(noisy(), backend, epochs=1, batch_size=0, shuffle=False, seed=seed) for seed in (1, 2, 1)]
+    assert weights(runs[0]) == weights(runs[2]) != weights(runs[1])
+
+
 def test_a_second_fit_goes_on(backend):
     net, whole = noisy(), noisy()
     histories = [net.fit(X, Y, epochs=epochs, backend=backend) for epochs in (1, 2)]
@@ -376,6 +390,14 @@ def test_augmentation_is_trained_on_and_the_data_stay_as_they_are(backend):
     np.testing.assert_array_equal(samples, before)
     assert nets[0] == nets[1]
     assert len(set(nets)) == 3
+
+
+def test_each_epoch_is_augmented_in_its_own_way(backend):
+    samples, y = pictures()
+    net = MLP([Input(25, scale=1 / 255), Dense(2, "softmax")])
+    settings = {"augment": Augment(noise=0.3), "optimizer": SGD(1e-30), "shuffle": False, "backend": backend}
+    first, second = net.fit(samples, y, epochs=2, **settings), net.fit(samples, y, epochs=1, **settings)
+    assert len({*first["loss"], *second["loss"]}) == 3
 
 
 def test_augmentation_that_moves_pixels_must_know_the_image(backend):

@@ -24,10 +24,10 @@ def choose(functions: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
     """Compile a table into one function ``pick(code, *arguments)`` that calls the function at place `code`."""
     *rest, last = functions
     if not rest:
-        return fast(lambda code, *arguments: last(*arguments))
+        return inlined(lambda code, *arguments: last(*arguments))
     others, place = choose(rest), len(rest)
 
-    @fast
+    @inlined
     def pick(code, *arguments):  # type: ignore[no-untyped-def]
         if code == place:
             return last(*arguments)

@@ -41,8 +41,12 @@ def _broadcast(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-def _make_accumulate(vectors: int) -> Callable[..., None]:
-    """out[:16 * vectors] += sum over q < count of value[q] * matrix[index[q] * stride:], `out` held in registers."""
+def _make_accumulate(vectors: int, indexed: bool, ways: int = 1) -> Callable[..., None]:
+    """out[:16 * vectors] += sum over q < count of value[q] * row q of a matrix, the sums held in registers.
+
+    Row q is row index[q] of the matrix, or row q itself. The sums of `ways` rows in turn are kept apart, and added up
+    at the end: a single vector alone would wait for the FMA before it (4 cycles, where 2 could start in each).
+    """
 
     @intrinsic
     def accumulate(typing_context: Any, index: Any, value: Any, count: Any, matrix: Any, stride: Any, out: Any) -> Any:
@@ -54,32 +58,48 @@ def _make_accumulate(vectors: int) -> Callable[..., None]:
             def lanes(base: Any, v: int) -> Any:
                 return builder.bitcast(builder.gep(base, [_word(v * LANES)]), VECTOR.as_pointer())
 
-            start = [builder.load(lanes(out, v), align=4) for v in range(vectors)]
-            entry, loop, done = builder.block, builder.append_basic_block("row"), builder.append_basic_block("done")
-            builder.cbranch(builder.icmp_signed(">", count, _word(0)), loop, done)
-            builder.position_at_end(loop)
-            q = builder.phi(WORD)
-            q.add_incoming(_word(0), entry)
-            held = [builder.phi(VECTOR) for _ in start]
-            for phi, first in zip(held, start, strict=True):
-                phi.add_incoming(first, entry)
-            at = builder.mul(builder.zext(builder.load(builder.gep(index, [q])), WORD), stride)
-            row = builder.gep(matrix, [at])
-            factor = _broadcast(builder, builder.load(builder.gep(value, [q])))
-            sums = [_fma(builder, factor, builder.load(lanes(row, v), align=4), held[v]) for v in range(vectors)]
-            following = builder.add(q, _word(1))
-            q.add_incoming(following, loop)
-            for phi, later in zip(held, sums, strict=True):
-                phi.add_incoming(later, loop)
-            builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
-            builder.position_at_end(done)
+            def add_row(q: Any, sums: list[Any]) -> list[Any]:
+                number = builder.zext(builder.load(builder.gep(index, [q])), WORD) if indexed else q
+                row = builder.gep(matrix, [builder.mul(number, stride)])
+                factor = _broadcast(builder, builder.load(builder.gep(value, [q])))
+                return [_fma(builder, factor, builder.load(lanes(row, v), align=4), sums[v]) for v in range(vectors)]
+
+            def repeat(name: str, first: Any, end: Any, step: int, sums: list[Any]) -> list[Any]:
+                """For q from first below end by step: add rows q .. q + step - 1, each to its own part of the sums."""
+                entry = builder.block
+                loop, done = builder.append_basic_block(name), builder.append_basic_block(f"{name}.done")
+                builder.cbranch(builder.icmp_signed("<", first, end), loop, done)
+                builder.position_at_end(loop)
+                q = builder.phi(WORD)
+                held = [builder.phi(VECTOR) for _ in sums]
+                later: list[Any] = []
+                for way in range(step):
+                    later += add_row(builder.add(q, _word(way)), held[way * vectors : (way + 1) * vectors])
+                later += held[step * vectors :]
+                following = builder.add(q, _word(step))
+                builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
+                q.add_incoming(first, entry)
+                q.add_incoming(following, loop)
+                for phi, start, new in zip(held, sums, later, strict=True):
+                    phi.add_incoming(start, entry)
+                    phi.add_incoming(new, loop)
+                builder.position_at_end(done)
+                results = [builder.phi(VECTOR) for _ in sums]
+                for phi, start, new in zip(results, sums, later, strict=True):
+                    phi.add_incoming(start, entry)
+                    phi.add_incoming(new, loop)
+                return results
+
+            zero = ir.Constant(VECTOR, None)
+            sums = [builder.load(lanes(out, v), align=4) for v in range(vectors)] + [zero] * (vectors * (ways - 1))
+            whole = builder.sub(count, builder.srem(count, _word(ways)))
+            if ways > 1:
+                sums = repeat("rows", _word(0), whole, ways, sums)
+            sums = repeat("row", whole if ways > 1 else _word(0), count, 1, sums)
+            for way in range(1, ways):
+                sums[:vectors] = [builder.fadd(sums[v], sums[way * vectors + v]) for v in range(vectors)]
             for v in range(vectors):
-                result = builder.phi(VECTOR)
-                result.add_incoming(start[v], entry)
-                result.add_incoming(sums[v], loop)
-                start[v] = result
-            for v in range(vectors):
-                builder.store(start[v], lanes(out, v), align=4)
+                builder.store(sums[v], lanes(out, v), align=4)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), generate
@@ -87,25 +107,41 @@ def _make_accumulate(vectors: int) -> Callable[..., None]:
     return accumulate
 
 
-_accumulate_8, _accumulate_4, _accumulate_1 = _make_accumulate(8), _make_accumulate(4), _make_accumulate(1)
+_sparse_8, _sparse_4, _sparse_1 = (_make_accumulate(vectors, True) for vectors in (8, 4, 1))
+_dense_8, _dense_4, _dense_1 = (_make_accumulate(vectors, False, 8 // vectors) for vectors in (8, 4, 1))
+VECTOR_BYTES = 4 * LANES
 
 
 @njit(nogil=True)
-def accumulate_rows(index, value, count, matrix, stride, out):  # type: ignore[no-untyped-def]
-    """out += sum over q < count of value[q] * matrix[index[q]], over whole rows of `stride` floats.
+def accumulate_sparse(index, value, count, matrix, stride, out):  # type: ignore[no-untyped-def]
+    """out += sum over q < count of value[q] * matrix[index[q]], over whole rows of `stride` floats, in this order.
 
-    All arguments are addresses but `count` and `stride`; index is int32, the rest float32. Eight vectors at a time:
-    eight accumulators hide the latency of the FMA (4 cycles, 2 a cycle).
+    All arguments are addresses but `count` and `stride`; index is int32, the rest float32. Eight vectors at a time.
     """
     v, vectors = 0, stride // LANES
     while vectors - v >= 8:
-        _accumulate_8(index, value, count, matrix + 4 * LANES * v, stride, out + 4 * LANES * v)
+        _sparse_8(index, value, count, matrix + VECTOR_BYTES * v, stride, out + VECTOR_BYTES * v)
         v += 8
     if vectors - v >= 4:
-        _accumulate_4(index, value, count, matrix + 4 * LANES * v, stride, out + 4 * LANES * v)
+        _sparse_4(index, value, count, matrix + VECTOR_BYTES * v, stride, out + VECTOR_BYTES * v)
         v += 4
     while v < vectors:
-        _accumulate_1(index, value, count, matrix + 4 * LANES * v, stride, out + 4 * LANES * v)
+        _sparse_1(index, value, count, matrix + VECTOR_BYTES * v, stride, out + VECTOR_BYTES * v)
+        v += 1
+
+
+@njit(nogil=True)
+def accumulate_dense(value, count, matrix, stride, out):  # type: ignore[no-untyped-def]
+    """out += sum over q < count of value[q] * matrix[q]: as `accumulate_sparse`, but all rows, summed in eight ways."""
+    v, vectors = 0, stride // LANES
+    while vectors - v >= 8:
+        _dense_8(0, value, count, matrix + VECTOR_BYTES * v, stride, out + VECTOR_BYTES * v)
+        v += 8
+    if vectors - v >= 4:
+        _dense_4(0, value, count, matrix + VECTOR_BYTES * v, stride, out + VECTOR_BYTES * v)
+        v += 4
+    while v < vectors:
+        _dense_1(0, value, count, matrix + VECTOR_BYTES * v, stride, out + VECTOR_BYTES * v)
         v += 1
 
 
@@ -122,6 +158,27 @@ def _make_cast(source: Any, target: Any) -> Callable[..., Any]:
 
 float_bits = _make_cast(types.float32, types.int32)  # the bits of a float32, as an int32
 bits_float = _make_cast(types.int32, types.float32)  # and back
+
+
+@intrinsic
+def unowned(typing_context: Any, values: Any) -> Any:
+    """The same tuple, its arrays without their owners.
+
+    Each use of an owned array, even of one in a tuple, counts its references up and down in memory that all threads
+    share: measured on 784-300-10, that took longer than the arithmetic. Whoever calls the kernel keeps the arrays.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (result,) = args
+        for place, kind in enumerate(values.types):
+            if isinstance(kind, types.Array):
+                array = context.make_array(kind)(context, builder, value=builder.extract_value(result, place))
+                array.meminfo = ir.Constant(array.meminfo.type, None)
+                array.parent = ir.Constant(array.parent.type, None)
+                result = builder.insert_value(result, array._getvalue(), place)
+        return result
+
+    return values(values), generate
 
 
 def _make_pointer(element: Any) -> Callable[..., Any]:
