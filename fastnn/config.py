@@ -42,8 +42,9 @@ from fastnn.settings import BELOW_ONE, COUNT, NOT_NEGATIVE, UP_TO_ONE
 
 Values = Mapping[str, Any]  # leaf -> value, such as {"training.epochs": 10}
 
+INNER = ", ".join(name for name in ACTIVATIONS if name != "softmax")
 HIDDEN = text(
-    f"an activation of hidden layers ({', '.join(name for name in ACTIVATIONS if name != 'softmax')})",
+    f"an activation of hidden layers ({INNER})",
     lambda name: Architecture.of([Input(1), Dense(1, name), Dense(1)]),
     "NAME",
 )
@@ -105,9 +106,13 @@ class NetworkSection(Section):
         (300,), sequence(whole(COUNT), "whole numbers of at least 1"), "units of the hidden layers, or none"
     )
     activation: str | tuple[str, ...] = leaf(
-        "relu", either(HIDDEN, sequence(HIDDEN, "one for each")), "of the hidden layers: one for all, or one each"
+        "relu",
+        either(HIDDEN, sequence(HIDDEN, "one for each")),
+        f"of the hidden layers, one for all, or one each: {INNER}",
     )
-    output: str = leaf("auto", either(AUTO, OUTPUT), "activation of the output; auto: what goes with task and loss")
+    output: str = leaf(
+        "auto", either(AUTO, OUTPUT), "activation of the output, softmax too; auto: what goes with task and loss"
+    )
     loss: str = leaf("auto", word(["auto", *LOSSES]), "what is made small; auto: what goes with the output")
     dropout: float | tuple[float, ...] = leaf(
         0.3,

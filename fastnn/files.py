@@ -14,7 +14,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     Parameters
     ----------
     path : path-like
-        The file to make or replace; its folder must exist.
+        The file to make or replace; its folder must exist. A link is followed; what is no file (a device, a pipe) is
+        refused, for the renaming would take its place.
     content : bytes or str
         The whole new content; text is written as UTF-8.
 
@@ -23,11 +24,13 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     OutputError
         The file cannot be written; what stood there before is untouched.
     """
-    path = Path(path)
+    target = Path(os.path.realpath(path))
     data = content.encode() if isinstance(content, str) else content
     temporary = None
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OutputError(f"cannot write {path}: it is there already, and no file")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -36,9 +39,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
         temporary = None
-        _sync_folder(path.parent)
+        _sync_folder(target.parent)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -183,9 +183,9 @@ def layer_to_dict(layer: Layer) -> dict[str, Any]:
 
 def layer_from_dict(data: Any) -> Layer:
     """The layer that `layer_to_dict` described; ConfigError if the data is not such a description."""
-    if not isinstance(data, dict) or data.get("type") not in LAYER_TYPES:
+    if not isinstance(data, dict) or str(data.get("type")) not in LAYER_TYPES:
         raise ConfigError(f"{data!r} describes no layer")
-    kind = LAYER_TYPES[data["type"]]
+    kind = LAYER_TYPES[str(data["type"])]
     try:
         return kind(**{name: value for name, value in data.items() if name != "type"})
     except (TypeError, ValueError) as error:
@@ -246,6 +246,8 @@ class Architecture:
         for layer in layers[1:]:
             if isinstance(layer, Dropout):
                 waiting = 1 - (1 - waiting) * (1 - layer.rate) if waiting else layer.rate
+                if waiting == 1:
+                    raise ConfigError("the dropout layers in a row leave nothing over; lower their rates")
             elif isinstance(layer, Dense):
                 if not isinstance(layer.units, int):
                     raise ConfigError('Dense("auto") must be given a number of units first: the tune command finds one')

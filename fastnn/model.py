@@ -1,6 +1,7 @@
 """`MLP`: a network that can fit, predict, evaluate and save. The public face of fastnn."""
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,10 +99,11 @@ class MLP(Network):
         DivergedError
             The loss or a weight became NaN or infinite.
         """
+        start = time.perf_counter()
         seed = self.seed if seed is None else check_seed(seed)
         examples = self.examples(X, y, sample_weight)
         judged: Examples | None = None
-        if isinstance(validation, (int, float)) and not isinstance(validation, bool):
+        if isinstance(validation, (int, float, np.number)) and not isinstance(validation, bool):
             if validation:
                 kept, held = split_rows(len(examples), validation, seed)
                 examples, judged = _take(examples, kept), _take(examples, held)
@@ -138,6 +140,7 @@ class MLP(Network):
                     f"{resume}: a model without the state of its training; resume from last.safetensors"
                 )
             fit.restore(network, checkpoint)
+        fit.train_seconds += time.perf_counter() - start  # the input's checks and conversion belong to training
         return fit.run()
 
     def predict_proba(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:

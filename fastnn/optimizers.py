@@ -198,7 +198,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay; settings as of `Adam`.
 
-    Loshchilov, Hutter: "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
+    Loshchilov, Hutter: "Decoupled weight decay regularization", ICLR 2019, algorithm 2. Each step takes alpha lambda W
+    off the weights, alpha as scheduled: as in PyTorch, lambda is relative to the learning rate. The paper's is not.
     """
 
     name = "adamw"

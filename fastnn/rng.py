@@ -3,7 +3,7 @@
 So it is the same in both backends, for any number of threads, any batch size, and after a resume.
 Bulk draws (initial weights, orders) come from NumPy's Philox generator; dropout and augmentation, which the kernels
 draw value by value, from Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011, section 3.3), written out here and once more in kernels/fused.py.
+SC 2011, section 3.3), written out here and once more in kernels/rows.py.
 """
 
 import numpy as np

@@ -72,18 +72,18 @@ class Parts:
 
 def load_like(known: Dataset, source: str, label: int | str) -> Dataset:
     """Examples of the same kind as `known`: the test set of `source` if it has one, else all of it."""
-    found = load_for(source, label, known.classes, known.image)
-    if found.X.shape[1] != known.X.shape[1]:
-        raise DataError(f"{source} has {found.X.shape[1]} features, but the training set {known.X.shape[1]}")
-    return found
+    return load_for(source, label, known.classes, known.X.shape[1], known.image)
 
 
 def load_for(
-    source: str, label: int | str, classes: Sequence[str] | None, image: tuple[int, int] | None = None
+    source: str, label: int | str, classes: Sequence[str] | None, features: int, image: tuple[int, int] | None = None
 ) -> Dataset:
-    """Examples to judge a network on that knows `classes` (None: a regression): see `load_like`."""
+    """Examples for a network that takes `features` and knows `classes` (None: a regression): see `load_like`."""
     first, test = load(source, label, image, "regression" if classes is None else "classification", classes)
-    return first if test is None else test
+    found = first if test is None else test
+    if found.X.shape[1] != features:
+        raise DataError(f"{source} has {found.X.shape[1]} features, but the network takes {features}")
+    return found
 
 
 def build(config: Config, parts: Parts) -> MLP:
@@ -250,8 +250,8 @@ class Run:
         self.summary.unlink(missing_ok=True)
 
     def remove_if_empty(self) -> None:
-        """Leave nothing behind if there is no checkpoint, so that the folder can be used for the next attempt."""
-        if not self.last.exists():
+        """Leave nothing behind if there is no model, so that the folder can be used for the next attempt."""
+        if not (self.last.exists() or self.model.exists()):
             with suppress(OSError):
                 self.settings.unlink()
                 self.folder.rmdir()

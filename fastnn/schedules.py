@@ -107,7 +107,8 @@ class Step(ByEpoch):
 
 @dataclass(frozen=True)
 class Exponential(ByEpoch):
-    """factor^epoch. Senior et al.: "An empirical study of learning rates in deep neural networks", 2013.
+    """factor^epoch. Senior, Heigold, Ranzato, Yang: "An empirical study of learning rates in deep neural networks for
+    speech recognition", ICASSP 2013.
 
     Parameters
     ----------

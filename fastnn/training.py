@@ -24,6 +24,7 @@ from fastnn.schedules import Schedule
 from fastnn.settings import BELOW_ONE, NOT_NEGATIVE, checked
 
 SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
+AUGMENTED_AT_ONCE = 2048  # samples between two looks at Ctrl-C
 
 
 class Fit:
@@ -61,7 +62,9 @@ class Fit:
     loss, accuracy : float
         Running means of this epoch; accuracy is None for regression.
     samples_per_second : float
-    compile_seconds, train_seconds : float
+    compile_seconds : float
+    train_seconds : float
+        Of all epochs, and of what `MLP.fit` did to the input before them; without compilation and callbacks.
     compiled : bool
         Whether the kernels were compiled now, not found in the cache.
     stop : bool
@@ -258,7 +261,7 @@ class Fit:
         clock = time.perf_counter()
         drawn = self.before + self.epoch
         order = self._order(drawn)
-        self.job.examples = self._augmented(drawn)
+        self.job.examples = self._augmented(drawn, interrupted)
         hyper = self._hyper()
         pace = 1
         while self.step < self.steps:
@@ -313,10 +316,14 @@ class Fit:
             return np.arange(self.samples)
         return generator(self.seed, "shuffle", epoch=epoch).permutation(self.samples)
 
-    def _augmented(self, epoch: int) -> Examples:
+    def _augmented(self, epoch: int, interrupted: list[bool]) -> Examples:
         if self.augment is None or self.augment == Augment():
             return self.examples
-        X = self.augment.apply(self.examples.X, np.arange(self.samples), self.image, self.seed, epoch)
+        X, rows = np.empty_like(self.examples.X), np.arange(self.samples)
+        for start in range(0, self.samples, AUGMENTED_AT_ONCE):
+            part = slice(start, start + AUGMENTED_AT_ONCE)
+            X[part] = self.augment.apply(self.examples.X[part], rows[part], self.image, self.seed, epoch)
+            self._heed(interrupted)
         return replace(self.examples, X=X, packed=None)
 
     def _rates(self) -> np.ndarray:

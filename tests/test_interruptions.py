@@ -96,6 +96,29 @@ def test_ctrl_c_stops_between_two_steps_and_leaves_a_checkpoint(epoch, step, bac
     net.fit(X, Y, epochs=1, backend=backend)
 
 
+def test_ctrl_c_is_heeded_amid_augmentation(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr("fastnn.training.AUGMENTED_AT_ONCE", 25)
+    settings = {"epochs": 3, "batch_size": 10, "augment": Augment(noise=0.1), "backend": backend}
+    whole, net, again, parts, apply = network(), network(), network(), [], Augment.apply
+
+    def pressed(self, X, samples, image, seed, epoch):
+        parts.append((epoch, samples.tolist()))
+        if len(parts) == 5:  # the second part of the second epoch's three
+            press(None)
+        return apply(self, X, samples, image, seed, epoch)
+
+    history = whole.fit(X, Y, **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(Augment, "apply", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            net.fit(X, Y, callbacks=[Checkpoint(tmp_path)], **settings)
+    assert [epoch for epoch, _ in parts] == [0, 0, 0, 1, 1]
+    assert [row for _, rows in parts[:3] for row in rows] == list(range(60))
+    resumed = again.fit(X, Y, resume=tmp_path / "last.safetensors", **settings)
+    assert weights(again) == weights(whole)
+    assert figures(resumed) == figures(history)
+
+
 def test_a_third_ctrl_c_does_not_wait(backend):
     def thrice(fit):
         for _ in range(3):

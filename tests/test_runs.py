@@ -116,3 +116,11 @@ def test_a_folder_of_the_user_may_hold_other_things(tmp_path):
     (tmp_path / "last.safetensors").write_bytes(b"")
     with pytest.raises(OutputError, match=r"holds a run already \(last\.safetensors\)"):
         Run.create(Config(), tmp_path)
+
+
+def test_a_model_without_a_checkpoint_keeps_its_settings(tmp_path):
+    run = Run.create(Config(), tmp_path / "run")
+    run.model.write_bytes(b"the disk was full before last.safetensors was written")
+    run.remove_if_empty()
+    assert run.settings.exists()
+    assert run.model.exists()

@@ -153,7 +153,8 @@ def test_the_loss_does_not_depend_on_how_often_the_loop_looks_up(weighted, backe
 # ---------------------------------------------------------------- validation
 
 
-def test_a_fraction_is_held_out(backend):
+@pytest.mark.parametrize("fraction", [0.2, np.float32(0.2)])
+def test_a_fraction_is_held_out(fraction, backend):
     class Look(Callback):
         def on_fit_begin(self, fit):
             assert fit.samples == 48
@@ -161,9 +162,10 @@ def test_a_fraction_is_held_out(backend):
     rest, part = split_rows(60, 0.2, 7)
     one, other = network(), network()
     share = np.linspace(0.5, 1, 60)
-    history = one.fit(X, Y, epochs=2, validation=0.2, sample_weight=share, seed=7, callbacks=[Look()], backend=backend)
+    settings = {"epochs": 2, "seed": 7, "backend": backend}
+    history = one.fit(X, Y, validation=fraction, sample_weight=share, callbacks=[Look()], **settings)
     held = (X[part], Y[part], share[part])
-    same = other.fit(X[rest], Y[rest], epochs=2, validation=held, sample_weight=share[rest], seed=7, backend=backend)
+    same = other.fit(X[rest], Y[rest], validation=held, sample_weight=share[rest], **settings)
     assert weights(one) == weights(other)
     assert figures(history) == figures(same)
 

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     how = {name.removeprefix("training."): value for name, value in given.items() if name.startswith("training.")}
     model = load(options.model)
     names = class_names(model)
-    data = load_for(given["data.source"], given.get("data.label", 0), names)
+    data = load_for(given["data.source"], given.get("data.label", 0), names, model.architecture.widths[0])
     report: dict[str, Any] = {"samples": len(data), **model.evaluate(data.X, data.y, **how)}
     if names is not None:
         found = per_class(data.y, model.predict(data.X, **how), len(names))

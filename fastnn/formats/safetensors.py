@@ -129,6 +129,8 @@ def load(path: str | os.PathLike[str], kind: type[Kind]) -> tuple[Kind, Checkpoi
 
 def _read(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarray]]:
     try:
+        with open(path, "rb"):  # safe_open would call a file missing that it may not read
+            pass
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             if "fastnn" not in header:

@@ -104,7 +104,8 @@ NO_STEPS = np.zeros((1, 3))
 def _run(
     job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Totals = NOTHING
 ) -> Work:
-    order = np.ascontiguousarray(order, np.int64)
+    # an array that may not be written to is another type to Numba: it would compile everything once more
+    order, hyper = np.require(order, np.int64, ["C", "W"]), np.require(hyper, np.float64, ["C", "W"])
     net, data, settings, work, state = prepare(job, order, batch, mode < GRADIENT)
     work.totals[:] = sums
     params = job.parameters.ctypes.data

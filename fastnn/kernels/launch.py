@@ -54,8 +54,14 @@ def others_may_write(folder: Path) -> bool:
     return found.st_uid not in (0, os.geteuid()) or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
+def only_mine(folder: Path) -> bool:
+    """Whether nobody but this user (and root) can enter a folder: then the modes of what stands in it do not matter."""
+    found = folder.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
 def user_cache() -> Path:
-    """The user's own cache folder for compiled kernels."""
+    """The user's own cache folder for compiled kernels; RuntimeError if the user has no home."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "fastnn"
 
@@ -63,18 +69,20 @@ def user_cache() -> Path:
 def _cached(make: Callable[[int, bool], Any]) -> Any:
     """The kernel with a cache: beside the sources, else in the user's cache folder, else (with a warning) without."""
     reason = "no folder is writable"
-    for folder in (None, user_cache()):
+    for beside in (True, False):
         kept = numba_config.CACHE_DIR
         try:
-            if folder is not None:
+            if not beside:
+                folder = user_cache()
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 numba_config.CACHE_DIR = str(folder)
             kernel = make(stamp(), True)
             where = Path(kernel.stats.cache_path)
-            if not others_may_write(where):
+            # with a umask that lets a group write, the folder that Numba makes inside the user's is open to it as well
+            if not others_may_write(where) or (not beside and only_mine(folder)):
                 return kernel
             reason = f"others may write to {where}"
-        except (OSError, RuntimeError):  # RuntimeError: Numba found no place for a cache
+        except (OSError, RuntimeError):  # RuntimeError: Numba found no place for a cache, or there is no home
             continue
         finally:
             numba_config.CACHE_DIR = kept
@@ -115,8 +123,12 @@ def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.
     """
     state[:] = 0
     failures: list[BaseException] = []
+    gate, abandoned = threading.Lock(), set[threading.Thread]()
 
     def work(thread: int) -> None:
+        with gate:  # an interrupt amid `start` leaves a thread that may begin only when the caller has freed the memory
+            if threading.current_thread() in abandoned:
+                return
         try:
             kernel(thread, threads, *arguments)
         except BaseException as error:
@@ -124,29 +136,32 @@ def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.
             failures.append(error)
 
     helpers = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(1, threads)]
-    started: list[threading.Thread] = []
     try:
         for helper in helpers:
             helper.start()
-            started.append(helper)
         kernel(0, threads, *arguments)
     except BaseException:
         state[ABORTED] = 1
+        with gate:
+            abandoned.update(helper for helper in helpers if not helper.is_alive())
         raise
     finally:
-        _join(started)
+        _join(helpers)
     if failures:
         raise failures[0]
 
 
 def _join(helpers: list[threading.Thread]) -> None:
-    """Wait for all helpers, whatever interrupts: they work in memory that the caller may free."""
+    """Wait for all helpers that run, whatever interrupts: they work in memory that the caller may free."""
     interrupt: BaseException | None = None
-    for helper in helpers:
-        while helper.is_alive():
-            try:
-                helper.join()
-            except KeyboardInterrupt as error:
-                interrupt = error
+    waiting = list(helpers)
+    while waiting:
+        try:
+            if waiting[-1].is_alive():
+                waiting[-1].join()
+            else:
+                waiting.pop()
+        except KeyboardInterrupt as error:
+            interrupt = error
     if interrupt is not None:
         raise interrupt

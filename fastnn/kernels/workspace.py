@@ -20,7 +20,7 @@ SPARSE_COLUMNS = 2**16
 # A delta goes back through W by dot products with its rows. Rows of few vectors cost more in adding up each product
 # than in multiplying: there a transposed copy, which each update writes to, turns the sums by 90 degrees.
 MIRROR_UP_TO = 64
-SLICE = 4096  # rows packed at a time
+SLICE = 2**22  # values packed at a time, in whole rows: bounds the memory that it takes
 SAMPLE = 2048  # rows that density and column counts are judged by
 
 # The buffers of each thread: places in a row of Work.scratch, which holds their addresses.
@@ -151,16 +151,16 @@ def pack(X: np.ndarray, sparse_allowed: bool) -> Packed:
     shares = np.concatenate([[0.0], np.cumsum(cost) / cost.sum()])
     if not sparse_allowed or inputs > SPARSE_COLUMNS or sample.mean() >= SPARSE_BELOW:
         return Packed(DENSE_BYTES + real, X, np.zeros(1, np.int64), np.zeros(0, np.uint16), 0, shares)
-    starts = np.zeros(rows + 1, np.int64)
-    for at in range(0, rows, SLICE):
-        starts[at + 1 : at + 1 + SLICE] = np.count_nonzero(X[at : at + SLICE], axis=1)
+    starts, some = np.zeros(rows + 1, np.int64), max(1, SLICE // inputs)
+    for at in range(0, rows, some):
+        starts[at + 1 : at + 1 + some] = np.count_nonzero(X[at : at + some], axis=1)
     longest = int(starts.max(initial=0))
     np.cumsum(starts, out=starts)
     columns, values = np.empty(starts[-1], np.uint16), np.empty(starts[-1], X.dtype)
-    for at in range(0, rows, SLICE):
-        block = X[at : at + SLICE]
+    for at in range(0, rows, some):
+        block = X[at : at + some]
         present = block != 0
-        part = slice(starts[at], starts[min(at + SLICE, rows)])
+        part = slice(starts[at], starts[min(at + some, rows)])
         columns[part] = np.nonzero(present)[1]
         values[part] = block[present]
     return Packed(SPARSE_BYTES + real, values, starts, columns, longest, shares)
@@ -171,9 +171,10 @@ def packed(job: Job) -> Packed:
     examples, net = job.examples, job.architecture
     # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
     sparse_allowed = not np.any(net.shift) and not drop_threshold(net.dropout[0])
-    if examples.packed is None or (examples.packed.form >= SPARSE_BYTES and not sparse_allowed):
-        examples.packed = pack(np.ascontiguousarray(examples.X), sparse_allowed)
-    return examples.packed
+    form: Packed | None = examples.packed
+    if form is None or (form.form >= SPARSE_BYTES and not sparse_allowed):
+        form = examples.packed = pack(np.ascontiguousarray(examples.X), sparse_allowed)
+    return form
 
 
 def read(examples: Examples, form: Packed) -> Data:
@@ -207,7 +208,7 @@ def allocate(job: Job, form: Packed, batch: int, capacity: int, everything: bool
     widest = max(*net.strides, *input_strides)
     own = [inputs, inputs, inputs, capacity, capacity, batch, widest, outputs, outputs]
     sizes = [batch * s for s in input_strides] + [batch * s for s in net.strides]
-    sizes += [outputs * stride for outputs, stride in zip(net.widths[1:], input_strides, strict=True)]
+    sizes += [o * s * kept for o, s, kept in zip(net.widths[1:], input_strides, mirrored(net).tolist(), strict=True)]
     sizes += [batch * net.strides[-1]]
     # each buffer on cache lines of its own; 32-bit words
     places = np.cumsum([0] + [-(-s // LANES) * LANES + LANES for s in sizes + own * threads])

@@ -88,6 +88,7 @@ def test_what_does_not_fit_is_refused(refused, model, tmp_path):
     assert "give them by --data" in refused("evaluate", model)
     assert "does not exist" in refused("evaluate", model, "--data", tmp_path / "missing.csv")
     (tmp_path / "wide.csv").write_text("A0,1,2,3,4,5\nB1,1,2,3,4,5\n")
-    assert "5" in refused("evaluate", model, "--data", tmp_path / "wide.csv", *REFERENCE)
+    words = refused("evaluate", model, "--data", tmp_path / "wide.csv", *REFERENCE)
+    assert "wide.csv has 5 features, but the network takes 4" in words
     (tmp_path / "other.csv").write_text("A0,1,2,3,4\nD3,1,2,3,4\n")
     assert "'D3' is none of the 3 classes learnt" in refused("evaluate", model, "--data", tmp_path / "other.csv")

@@ -184,7 +184,7 @@ def test_contradictions_and_bad_data_are_one_line(train, tmp_path, words, messag
 
 def test_sets_that_do_not_go_together(train, tmp_path):
     (tmp_path / "wide.csv").write_text("A0,1,2,3,4,5\nB1,1,2,3,4,5\n")
-    assert "wide.csv has 5 features, but the training set 4" in train("--test", tmp_path / "wide.csv")[2]
+    assert "wide.csv has 5 features, but the network takes 4" in train("--test", tmp_path / "wide.csv")[2]
     (tmp_path / "other.csv").write_text("A0,1,2,3,4\nD3,1,2,3,4\n")
     assert "'D3' is none of the 3 classes learnt" in train("--validation", tmp_path / "other.csv")[2]
 

@@ -154,6 +154,15 @@ def test_paths_that_are_no_file(tmp_path):
             load(path, MLP)
 
 
+def test_a_file_that_may_not_be_read_is_not_called_missing(path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(ModelFileError, match="cannot be read: Permission denied"):
+        load(path, MLP)
+
+
 # ---------------------------------------------------------------- hostile files, whose checksum is right
 
 

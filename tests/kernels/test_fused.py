@@ -110,6 +110,10 @@ def test_one_compilation_serves_every_architecture_and_input():
     job.examples.X.flags.writeable = False
     job.examples.labels.flags.writeable = False
     fused.score(job)
+    order, steps = np.arange(70), np.array([[0.01, 0.0, 0.0]])
+    order.flags.writeable = steps.flags.writeable = False
+    fused.train(job, order, 0, 0, steps)
+    fused.gradients(job, order[::2])
     assert len(kernel.overloads) == before == 1
 
 

@@ -93,6 +93,26 @@ def test_an_interrupt_while_joining_waits_for_the_helpers(monkeypatch):
     assert interrupts
 
 
+def test_a_thread_that_begins_after_an_interrupt_does_nothing(monkeypatch):
+    """An interrupt amid `start`: the system has the thread already, but it begins only when the caller has gone."""
+    late, start, entered = [], threading.Thread.start, []
+
+    def interrupted(self: threading.Thread) -> None:
+        late.append(self)
+        raise KeyboardInterrupt
+
+    def kernel(thread: int, threads: int) -> None:
+        entered.append(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            launch.in_threads(kernel, 2, (), aligned_zeros(STATE_WORDS, np.int32))
+    start(late[0])
+    late[0].join()
+    assert entered == []
+
+
 # ---------------------------------------------------------------- the cache, in processes and packages of their own
 
 TINY = """
@@ -124,12 +144,17 @@ class Sandbox:
         (self.folder / "tiny.py").write_text(TINY)
         (self.folder / "run.py").write_text(RUN)
 
-    def run(self, stamp: int = 1) -> tuple[str, str, str, str]:
+    def run(self, stamp: int = 1, umask: int = 0o022) -> tuple[str, str, str, str]:
         environment = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
         root = Path(fastnn.__file__).parents[1]
         environment |= {"HOME": str(self.home), "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            [sys.executable, "run.py", str(stamp)], cwd=self.folder, env=environment, capture_output=True, text=True
+            [sys.executable, "run.py", str(stamp)],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            umask=umask,
         )
         assert done.returncode == 0, done.stderr
         value, compiled, path = done.stdout.split()
@@ -167,6 +192,32 @@ def test_a_folder_that_others_may_write_is_refused(sandbox, mode):
     assert "Warning" not in errors
     assert not list(shared.glob("*.nbi"))
     assert (sandbox.home / ".cache" / "fastnn").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_a_umask_that_lets_a_group_write_does_not_cost_the_cache(sandbox):
+    """The default of many systems: what Numba makes is then open to the group, but not what it stands in."""
+    _, compiled, path, errors = sandbox.run(umask=0o002)
+    assert compiled == "True"
+    assert path.startswith(str(sandbox.home / ".cache" / "fastnn"))
+    assert "Warning" not in errors
+    assert sandbox.run(umask=0o002)[1] == "False"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_the_users_folder_is_refused_too_where_others_may_write(sandbox):
+    (sandbox.folder / "__pycache__").write_text("no folder")
+    shared = sandbox.home / ".cache" / "fastnn"
+    shared.mkdir(parents=True)
+    shared.chmod(0o775)
+    assert sandbox.run(umask=0o002)[3].count("RuntimeWarning") == 1
+
+
+def test_a_user_without_a_home_has_the_cache_beside_the_sources(sandbox):
+    lost = "import pathlib\ndef lost(): raise RuntimeError('no home')\npathlib.Path.home = lost\n"
+    (sandbox.folder / "run.py").write_text(lost + RUN)
+    assert sandbox.run()[1] == "True"
+    assert sandbox.run()[1] == "False"
 
 
 def test_without_any_folder_it_works_and_warns_once(sandbox):
