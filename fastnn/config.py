@@ -115,7 +115,7 @@ class NetworkSection(Section):
     )
     loss: str = leaf("auto", word(["auto", *LOSSES]), "what is made small; auto: what goes with the output")
     dropout: float | tuple[float, ...] = leaf(
-        0.3,
+        0.0,
         either(number(BELOW_ONE), sequence(number(BELOW_ONE), "one for each hidden layer")),
         "rate behind the hidden layers: one for all, or one each",
     )
@@ -147,7 +147,7 @@ class NetworkSection(Section):
         ConfigError
             Dropout without hidden layers, or one activation or rate each but not as many as there are hidden layers.
         """
-        if self.dropout not in (0.0, NetworkSection.dropout) and not self.hidden:
+        if self.dropout and not self.hidden:
             raise ConfigError("network.dropout stands behind the hidden layers, and network.hidden has none")
         layers: list[Layer] = [Input(inputs, scale, shift)]
         for units, activation, rate in zip(self.hidden, self._each("activation"), self._each("dropout"), strict=True):

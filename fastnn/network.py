@@ -104,7 +104,7 @@ class Network:
         """What the output layer gives: float32 (N, O) for raw inputs X (N, I)."""
         examples = self.examples(X)
         result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
-        kernels_of(backend).predict(self.job(examples, threads=threads), result)
+        kernels_of(backend).predict(self.job(examples, min(256, max(1, len(examples))), threads), result)
         return result
 
     def gradients(

@@ -138,6 +138,22 @@ def fit(
     )
 
 
+def judge(network: MLP, data: Dataset, **how: Any) -> dict[str, float | None]:
+    """`MLP.evaluate`, but DataError instead of a loss that is NaN or infinite, which no report can hold."""
+    found = network.evaluate(data.X, data.y, **how)
+    finite(np.array([found["loss"]]), "loss")
+    return found
+
+
+def finite(values: np.ndarray, what: str) -> np.ndarray:
+    """`values` (N, ...) as they are, or DataError with the first row (from 1) that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    if bad.size:
+        row = f" of row {bad[0] + 1}" if len(values) > 1 else ""
+        raise DataError(f"the {what}{row} is not finite: the data hold values beyond what the network can take")
+    return values
+
+
 def class_names(network: MLP) -> list[str] | None:
     """The names of the classes that a network knows, by index; None: it is for regression.
 
@@ -191,6 +207,8 @@ class Run:
         OutputError
             It cannot be written, or holds a run already.
         """
+        if folder == "":
+            raise OutputError("the name of the output folder is empty; name one by --out")
         path = Path(folder) if folder is not None else _free_folder(config)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -277,7 +295,7 @@ class Run:
         """
         training, history = self.config.training, recorder.fit.history
         model = load_model(self.model)
-        judged = model.evaluate(parts.test.X, parts.test.y, backend=training.backend, threads=training.threads)
+        judged = judge(model, parts.test, backend=training.backend, threads=training.threads)
         kept = history.records[-1 if history.best is None else history.best]
         metrics = {
             "test_accuracy": judged["accuracy"],

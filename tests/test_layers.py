@@ -161,3 +161,13 @@ def test_layers_as_data_and_back(layer: Layer) -> None:
 def test_what_describes_no_layer_is_refused(data: object) -> None:
     with pytest.raises(ConfigError, match="describes no layer"):
         layer_from_dict(data)
+
+
+def test_a_description_of_no_known_type_is_refused():
+    with pytest.raises(ConfigError):
+        layer_from_dict({"type": []})
+
+
+def test_dropouts_that_leave_nothing_are_refused():
+    with pytest.raises(ConfigError):
+        Architecture.of([Input(3), Dropout(1 - 1e-10), Dropout(1 - 1e-10), Dense(2)])

@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 a check that ran and failed, or a fault of ours; 2 bad input or usage; 3 diverged; 130 Ctrl-C.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - None where the caller closed it
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         options = build_parser().parse_args(words)
         code: int = options.run(options)

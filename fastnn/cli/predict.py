@@ -11,7 +11,7 @@ from fastnn.cli.options import add_options, given_options
 from fastnn.data.features import load_features
 from fastnn.files import write_atomically
 from fastnn.model import MLP, load
-from fastnn.runs import class_names
+from fastnn.runs import class_names, finite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _classes(model: MLP, names: Sequence[str], X: Any, every: bool, how: dict[str, Any]) -> Iterator[Iterable[Any]]:
-    probabilities = model.predict_proba(X, **how)
+    probabilities = finite(model.predict_proba(X, **how), "output")
     yield ["row", "label", "probability", *(names if every else [])]
     for row, values in enumerate(probabilities, 1):
         best = values.argmax()
@@ -50,7 +50,7 @@ def _classes(model: MLP, names: Sequence[str], X: Any, every: bool, how: dict[st
 
 
 def _values(model: MLP, X: Any, how: dict[str, Any]) -> Iterator[Iterable[Any]]:
-    outputs = model.outputs(X, **how)
+    outputs = finite(model.outputs(X, **how), "output")
     several = outputs.shape[1] > 1
     yield ["row", *(f"value_{index + 1}" if several else "value" for index in range(outputs.shape[1]))]
     for row, values in enumerate(outputs, 1):

@@ -11,6 +11,8 @@ batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are pad
 the padding of every delta is kept zero, so that the padding of the weights stays zero.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -101,8 +103,8 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
 NO_STEPS = np.zeros((1, 3))
 
 
-def _run(
-    job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Totals = NOTHING
+def _call(
+    kernel: Any, job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Any
 ) -> Work:
     # an array that may not be written to is another type to Numba: it would compile everything once more
     order, hyper = np.require(order, np.int64, ["C", "W"]), np.require(hyper, np.float64, ["C", "W"])
@@ -110,8 +112,22 @@ def _run(
     work.totals[:] = sums
     params = job.parameters.ctypes.data
     arguments = (mode, order, batch, epoch, step, hyper, net, data, settings, params, state, work, work.totals)
-    launch.in_threads(launch.compiled(make), job.threads, arguments, work.state)
+    launch.in_threads(kernel, job.threads, arguments, work.state)
     return work
+
+
+def _first_call(kernel: Any) -> None:
+    """The least work there is, on arguments of the types that all calls have."""
+    architecture = Architecture.of([Input(1), Dense(1)])
+    job = Job(architecture, aligned_zeros(architecture.size), Examples(np.ones((1, 1), np.float32)))
+    _call(kernel, job, PREDICT, np.zeros(1, np.int64), 0, 0, NO_STEPS, 1, NOTHING)
+
+
+def _run(
+    job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Totals = NOTHING
+) -> Work:
+    kernel, _ = launch.compiled(make, _first_call)
+    return _call(kernel, job, mode, order, epoch, step, hyper, batch, sums)
 
 
 def _pass(job: Job, mode: int) -> Work:
@@ -147,6 +163,4 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
 
 def warm() -> launch.Compilation:
     """Compile the step, or fetch it from the cache; at once if this process has it already."""
-    architecture = Architecture.of([Input(1), Dense(1)])
-    job = Job(architecture, aligned_zeros(architecture.size), Examples(np.ones((1, 1), np.float32)))
-    return launch.timed(lambda: launch.compiled(make), lambda: predict(job, np.empty((1, 1), np.float32)))
+    return launch.compiled(make, _first_call)[1]

@@ -95,22 +95,35 @@ def _cached(make: Callable[[int, bool], Any]) -> Any:
     return make(stamp(), False)
 
 
-def compiled(make: Callable[[int, bool], Any]) -> Any:
-    """The kernel that `make(stamp, cache)` returns, made once in this process."""
+def compiled(make: Callable[[int, bool], Any], first_call: Callable[[Any], Any]) -> tuple[Any, Compilation]:
+    """The kernel that ``make(stamp, cache)`` returns, made in this process once, and what making it took now.
+
+    Parameters
+    ----------
+    make : callable
+    first_call : callable
+        Calls the kernel that it is given with arguments of the types that it will always have: that compiles it.
+    """
     with _lock:
-        if make not in _kernels:
-            _kernels[make] = _cached(make)
-        return _kernels[make]
+        if make in _kernels:
+            return _kernels[make], Compilation(0.0, False)
+        start = time.perf_counter()
+        kernel = _cached(make)
+        try:
+            first_call(kernel)
+        except Exception:  # Numba raises whatever comes of an entry that a crash or a full disk has cut short
+            _forget(kernel)
+            kernel = make(stamp(), False)
+            first_call(kernel)
+        _kernels[make] = kernel
+        return kernel, Compilation(time.perf_counter() - start, not sum(kernel.stats.cache_hits.values()))
 
 
-def timed(kernel: Callable[[], Any], call: Callable[[], Any]) -> Compilation:
-    """Make a kernel and call it once: how long that took, and whether it was compiled or found in the cache."""
-    start = time.perf_counter()
-    known = bool(kernel().overloads)
-    call()
-    if known:
-        return Compilation(0.0, False)
-    return Compilation(time.perf_counter() - start, not sum(kernel().stats.cache_hits.values()))
+def _forget(kernel: Any) -> None:
+    """Remove the cache's entries for the file that a kernel is defined in."""
+    if kernel.stats.cache_path is not None:
+        for path in Path(kernel.stats.cache_path).glob(f"{Path(kernel.py_func.__code__.co_filename).stem}.*.nb[ci]"):
+            path.unlink(missing_ok=True)
 
 
 def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.ndarray) -> None:

@@ -92,3 +92,13 @@ def test_what_does_not_fit_is_refused(refused, model, tmp_path):
     assert "wide.csv has 5 features, but the network takes 4" in words
     (tmp_path / "other.csv").write_text("A0,1,2,3,4\nD3,1,2,3,4\n")
     assert "'D3' is none of the 3 classes learnt" in refused("evaluate", model, "--data", tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_values_beyond_the_network_are_refused(train, fastnn, refused, tmp_path, command):
+    """An infinite loss is no figure, and the class of a NaN is arbitrary."""
+    train("--scale", "none")
+    path = tmp_path / "huge.csv"
+    path.write_text("kind,a,b,c,d\nA0,1,2,3,4\nB1,3e38,3e38,-3e38,3e38\n")
+    words = ["--data", path] if command == "evaluate" else [path, "--label", "kind"]
+    assert "not finite" in refused(command, tmp_path / "run" / "model.safetensors", *words)

@@ -60,7 +60,7 @@ def test_a_pass_does_not_depend_on_which_thread_is_ahead(mode):
         net, data, settings, work, state = prepare(job, np.arange(1100), batch, True)
         hyper = np.zeros((3, 3))
         for thread in order:
-            kernel = fused.launch.compiled(fused.make)
+            kernel, _ = fused.launch.compiled(fused.make, fused._first_call)
             rows = np.arange(1100)
             params = job.parameters.ctypes.data
             kernel(thread, 3, mode, rows, batch, 0, 0, hyper, net, data, settings, params, state, work, work.totals)
@@ -101,7 +101,7 @@ def test_nan_in_the_weights_is_seen_through_relu():
 
 def test_one_compilation_serves_every_architecture_and_input():
     fused.warm()
-    kernel = fused.launch.compiled(fused.make)
+    kernel, _ = fused.launch.compiled(fused.make, fused._first_call)
     before = len(kernel.overloads)
     for sparse in (True, False):
         trained(2, sparse=sparse)

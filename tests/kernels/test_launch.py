@@ -129,8 +129,8 @@ import sys, warnings
 import tiny
 from fastnn.kernels import launch
 launch.stamp = lambda: int(sys.argv[1])
-found = launch.timed(lambda: launch.compiled(tiny.make), lambda: launch.compiled(tiny.make)(1))
-print(launch.compiled(tiny.make)(1), found.compiled, launch.compiled(tiny.make).stats.cache_path)
+kernel, found = launch.compiled(tiny.make, lambda kernel: kernel(1))
+print(kernel(1), found.compiled, kernel.stats.cache_path)
 """
 
 
@@ -170,6 +170,17 @@ def test_the_second_process_finds_the_kernel_until_the_sources_change(sandbox):
     assert sandbox.run(1)[:2] == ("2", "True")
     assert sandbox.run(1)[:2] == ("2", "False")
     assert sandbox.run(5)[:2] == ("6", "True")
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_entry_is_replaced(sandbox, kind):
+    """As a crash or a full disk leaves it."""
+    sandbox.run()
+    (entry,) = (sandbox.folder / "__pycache__").glob(f"tiny.*.{kind}")
+    entry.write_bytes(entry.read_bytes()[:20])
+    assert sandbox.run()[:2] == ("2", "True")
+    assert sandbox.run()[:2] == ("2", "True")
+    assert sandbox.run()[:2] == ("2", "False")
 
 
 def test_a_read_only_package_is_cached_in_the_users_folder(sandbox):
