@@ -189,7 +189,7 @@ class TrainingSection(Section):
 
 @dataclass(frozen=True)
 class OptimizerSection(ChoiceSection):
-    """The optimiser and its settings; a setting that the chosen one does not have is None."""
+    """The optimiser and its settings, of which each optimiser has some (the others are unset)."""
 
     section = "optimizer"
     table = OPTIMIZERS
@@ -205,7 +205,7 @@ class OptimizerSection(ChoiceSection):
 
 @dataclass(frozen=True)
 class ScheduleSection(ChoiceSection):
-    """The learning rate's schedule and its settings; a setting that the chosen one does not have is None."""
+    """The learning rate's schedule and its settings, of which each schedule has some (the others are unset)."""
 
     section = "schedule"
     table = SCHEDULES

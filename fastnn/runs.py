@@ -138,6 +138,13 @@ def fit(
     )
 
 
+def trained_label(network: MLP) -> int | str:
+    """Which column the labels of a network's training data stood in; the first, if its file does not say."""
+    settings = network.metadata.get("settings")
+    label = settings.get("data.label", 0) if isinstance(settings, dict) else 0
+    return label if isinstance(label, (int, str)) else 0
+
+
 def judge(network: MLP, data: Dataset, **how: Any) -> dict[str, float | None]:
     """`MLP.evaluate`, but DataError instead of a loss that is NaN or infinite, which no report can hold."""
     found = network.evaluate(data.X, data.y, **how)

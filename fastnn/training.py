@@ -107,6 +107,10 @@ class Fit:
         weight_decay = checked(weight_decay, NOT_NEGATIVE, "weight_decay")
         clip_norm = checked(clip_norm, NOT_NEGATIVE, "clip_norm")
         label_smoothing = checked(label_smoothing, BELOW_ONE, "label_smoothing")
+        if augment is not None and not isinstance(augment, Augment):
+            raise ConfigError(f"augment must be an Augment, such as Augment(shift=2), not {augment!r}")
+        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(one, Callback) for one in callbacks):
+            raise ConfigError(f"callbacks must be a list of Callback, not {callbacks!r}")
         if label_smoothing and network.loss == "quadratic":
             raise ConfigError("label smoothing needs cross_entropy or binary_cross_entropy, not the quadratic loss")
         self.network, self.examples, self.validation = network, examples, validation

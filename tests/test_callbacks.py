@@ -221,3 +221,17 @@ def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         net.fit(X, Y, epochs=1, callbacks=[Checkpoint(tmp_path / "missing")])
     assert net.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"callbacks": EarlyStopping(2)}, "list of Callback"), ({"callbacks": [1]}, "list of Callback")],
+)
+def test_what_is_no_list_of_callbacks_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        network().fit(X, Y, **settings)
+
+
+def test_what_is_no_augment_is_refused():
+    with pytest.raises(ConfigError, match="must be an Augment"):
+        network().fit(X, Y, augment={"shift": 2})

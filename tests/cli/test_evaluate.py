@@ -102,3 +102,13 @@ def test_values_beyond_the_network_are_refused(train, fastnn, refused, tmp_path,
     path.write_text("kind,a,b,c,d\nA0,1,2,3,4\nB1,3e38,3e38,-3e38,3e38\n")
     words = ["--data", path] if command == "evaluate" else [path, "--label", "kind"]
     assert "not finite" in refused(command, tmp_path / "run" / "model.safetensors", *words)
+
+
+def test_the_label_is_where_it_was_in_training(train, fastnn, tmp_path):
+    path = tmp_path / "last.csv"
+    lines = [f"{row % 7},{row % 3},{'AB'[row % 2]}" for row in range(40)]
+    path.write_text("\n".join(["a,b,kind", *lines]) + "\n")
+    train("--data", path, "--label", "kind")
+    code, out, _ = fastnn("evaluate", tmp_path / "run" / "model.safetensors", "--data", path, "--json")
+    assert code == 0
+    assert json.loads(out)["samples"] == 40
