@@ -13,8 +13,8 @@ from fastnn.rng import drop_threshold
 # How the input is stored: rows as they are, or only their non-zero values with 16-bit column numbers.
 DENSE_BYTES, DENSE_FLOATS, SPARSE_BYTES, SPARSE_FLOATS = 0, 1, 2, 3
 
-# A sparse first layer costs about as much a non-zero value as a dense one costs a value, plus the sorting by columns:
-# measured equal on 784-300-10 at about 60% of non-zero values.
+# Measured on 784-H-10, batch 100, two threads: with half of the values non-zero, an epoch on sparse rows takes 0.64
+# (H = 300) and 0.94 (H = 30) of the time that it takes on dense ones; with 60%, 0.69 and 1.04.
 SPARSE_BELOW = 0.5
 SPARSE_COLUMNS = 2**16
 # A delta goes back through W by dot products with its rows. Rows of few vectors cost more in adding up each product
