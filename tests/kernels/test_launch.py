@@ -74,17 +74,19 @@ def test_an_interrupt_while_joining_waits_for_the_helpers(monkeypatch):
         if not interrupts:
             interrupts.append(self)
             raise KeyboardInterrupt
+        release.set()  # only who joins once more sees the helper end
         join(self, timeout)
 
     ended = []
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     def kernel(thread: int, threads: int) -> None:
         if thread:
+            entered.set()
             release.wait(30)
             ended.append(thread)
         else:
-            threading.Timer(0.01, release.set).start()
+            entered.wait(30)
 
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
