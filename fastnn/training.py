@@ -328,7 +328,7 @@ class Fit:
             part = slice(start, start + AUGMENTED_AT_ONCE)
             X[part] = self.augment.apply(self.examples.X[part], rows[part], self.image, self.seed, epoch)
             self._heed(interrupted)
-        return replace(self.examples, X=X, packed=None)
+        return replace(self.examples, X=X, density=None, longest=None)
 
     def _rates(self) -> np.ndarray:
         losses = self.history["loss"]

@@ -19,22 +19,23 @@ from numba import njit
 from fastnn.kernels import launch
 from fastnn.kernels.barrier import wait
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
-from fastnn.kernels.phases import (
+from fastnn.kernels.phases import GRADIENT, PREDICT, SCORE, TRAIN, over_rows, over_samples, over_stored
+from fastnn.kernels.plan import (
+    AT_BARRIER,
+    AT_HITS,
+    AT_LOSSES,
+    AT_NUMBERS,
+    AT_TOTALS,
+    AT_WEIGHTS,
     BLOCK,
-    GRADIENT,
-    PREDICT,
-    SCORE,
-    TRAIN,
-    by_columns,
-    over_rows,
-    over_samples,
-    over_stored,
-    sparse_input,
+    CLIP_NORM,
+    Plan,
+    prepare,
 )
-from fastnn.kernels.rows import FAST
-from fastnn.kernels.simd import unowned
-from fastnn.kernels.workspace import Data, Net, Settings, Work, prepare
+from fastnn.kernels.simd import doubles, floats, words
 from fastnn.layers import Architecture, Dense, Input, aligned_zeros
+
+F = np.float32
 
 # ---------------------------------------------------------------- the one compiled function
 
@@ -42,56 +43,54 @@ from fastnn.layers import Architecture, Dense, Input, aligned_zeros
 def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     """Compile the step. `stamp` is a hash of the kernels' sources: Numba's cache sees closures, but no other files."""
 
-    @njit(nogil=True, cache=cache, fastmath=FAST, error_model="numpy")
+    @njit(nogil=True, cache=cache, error_model="numpy")
     def run(
         thread: int,
         threads: int,
         mode: int,
-        order: np.ndarray,
-        batch_size: int,
+        at_job: int,
+        at_order: int,
+        samples: int,
+        batch: int,
         epoch: int,
         step: int,
-        hyper: np.ndarray,
-        net: Net,
-        data: Data,
-        settings: Settings,
-        params: int,
-        state: tuple[int, int],
-        work: Work,
-        totals: np.ndarray,
+        at_steps: int,
+        steps: int,
     ) -> int:
-        """Thread `thread` of `threads`, for len(hyper) steps from `step` on; hyper (S, 3) is `train`'s `steps`."""
-        order, hyper, totals = unowned((order, hyper, totals))
-        net, data, work = unowned(net), unowned(data), unowned(work)
-        for s in range(hyper.shape[0]):
-            begin = (step + s) * batch_size
-            size = min(batch_size, order.size - begin)
-            weight = 0.0
-            for i in range(size):
-                weight += data.weights[order[begin + i]] if data.weights.size else 1.0
+        """Thread `thread` of `threads`, for `steps` steps from `step` on; the row of each, of three, is at `at_steps`."""
+        job, order = words(at_job), words(at_order)
+        barrier, weights, totals = job[AT_BARRIER], floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
+        losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
+        for s in range(steps):
+            begin = (step + s) * batch
+            size = min(batch, samples - begin)
+            weight = float(size)
+            if job[AT_WEIGHTS]:
+                weight = 0.0
+                for i in range(size):
+                    weight += weights[order[begin + i]]
             # without barriers a thread may be a batch ahead: there its place in the buffers must not depend on the size
-            shared = size if mode >= GRADIENT else batch_size
+            shared = size if mode >= GRADIENT else batch
             first, last = min(size, shared * thread // threads), min(size, shared * (thread + 1) // threads)
-            over_samples(thread, mode, first, last, begin, epoch, weight, order, net, data, settings, params, work)
+            over_samples(job, thread, mode, first, last, begin, epoch, weight, order)
             if mode < GRADIENT:
                 continue
-            if sparse_input(data.form):
-                by_columns(thread, begin, size, order, net, data, work)
-            if wait(work.barrier, threads):
+            if wait(barrier, threads):
                 break
             if thread == 0:
                 for i in range(size):
-                    w = data.weights[order[begin + i]] if data.weights.size else 1.0
-                    totals[0] += w * work.losses[i]
-                    totals[1] += w * work.hits[i]
+                    w = weights[order[begin + i]] if job[AT_WEIGHTS] else F(1)
+                    totals[0] += w * losses[i]
+                    totals[1] += w * hits[i]
                 totals[2] += weight
-            store = mode == GRADIENT or settings.clip_norm > 0
-            over_rows(thread, threads, size, store, hyper[s], net, data, settings, params, state, work)
+            store = mode == GRADIENT or doubles(job[AT_NUMBERS])[CLIP_NORM] > 0
+            hyper = doubles(at_steps + 24 * s)
+            over_rows(job, thread, threads, size, store, hyper)
             if mode == TRAIN and store:
-                if wait(work.barrier, threads):
+                if wait(barrier, threads):
                     break
-                over_stored(thread, threads, hyper[s], net, data, settings, params, state, work)
-            if wait(work.barrier, threads):
+                over_stored(job, thread, threads, hyper)
+            if wait(barrier, threads):
                 break
         return stamp
 
@@ -105,19 +104,17 @@ NO_STEPS = np.zeros((1, 3))
 
 def _call(
     kernel: Any, job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Any
-) -> Work:
-    # an array that may not be written to is another type to Numba: it would compile everything once more
-    order, hyper = np.require(order, np.int64, ["C", "W"]), np.require(hyper, np.float64, ["C", "W"])
-    net, data, settings, work, state = prepare(job, order, batch, mode < GRADIENT)
-    work.totals[:] = sums
-    params = job.parameters.ctypes.data
-    arguments = (mode, order, batch, epoch, step, hyper, net, data, settings, params, state, work, work.totals)
-    launch.in_threads(kernel, job.threads, arguments, work.state)
-    return work
+) -> Plan:
+    order, hyper = np.ascontiguousarray(order, np.int64), np.ascontiguousarray(hyper, np.float64)
+    plan = prepare(job, batch, mode < GRADIENT)
+    plan.totals[:] = sums
+    arguments = (mode, plan.words.ctypes.data, order.ctypes.data, order.size, batch, epoch, step, hyper.ctypes.data)
+    launch.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
+    return plan
 
 
 def _first_call(kernel: Any) -> None:
-    """The least work there is, on arguments of the types that all calls have."""
+    """The least work there is."""
     architecture = Architecture.of([Input(1), Dense(1)])
     job = Job(architecture, aligned_zeros(architecture.size), Examples(np.ones((1, 1), np.float32)))
     _call(kernel, job, PREDICT, np.zeros(1, np.int64), 0, 0, NO_STEPS, 1, NOTHING)
@@ -125,14 +122,14 @@ def _first_call(kernel: Any) -> None:
 
 def _run(
     job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Totals = NOTHING
-) -> Work:
+) -> Plan:
     kernel, _ = launch.compiled(make, _first_call)
     return _call(kernel, job, mode, order, epoch, step, hyper, batch, sums)
 
 
-def _pass(job: Job, mode: int) -> Work:
+def _pass(job: Job, mode: int) -> Plan:
     """One pass over all examples in their order."""
-    batch = min(4 * BLOCK * job.threads, max(len(job.examples), 1))
+    batch = min(BLOCK * job.threads, max(len(job.examples), 1))
     hyper = np.zeros((-(-len(job.examples) // batch), 3))
     return _run(job, mode, np.arange(len(job.examples)), 0, 0, hyper, batch)
 

@@ -31,7 +31,8 @@ class Examples:
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
     classification: bool = True
-    packed: Any = None  # the fused backend's own form of X, made once
+    density: float | None = None  # share of values that are not zero, and the most that a row has:
+    longest: int | None = None  # found by the fused backend when it needs them
 
     def __len__(self) -> int:
         return len(self.X)

@@ -1,334 +1,382 @@
 """The phases of a fused step, for one thread: over samples, then over rows of weights (see kernels/fused.py).
 
-Everything here becomes part of one compiled function: a call would copy the tuples that describe the work, which costs
-more than most rows. Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats
-are padded to whole vectors (`strides`), and the padding of every delta is kept zero, so that that of the weights is.
+`job` are the job's words, `w` a layer's (kernels/plan.py). Letters: B samples of a batch, I inputs and O outputs of a
+layer, L dense layers. The padding of every delta is kept zero, so that that of the weights is.
 """
 
 import numpy as np
+from numba import njit
 
-from fastnn.kernels.rows import activate, drop, hit, inlined, judge, update
-from fastnn.kernels.simd import accumulate_dense, accumulate_sparse, floats, integers, octets
-from fastnn.kernels.workspace import (
-    AMOUNTS,
-    COLUMN,
-    COLUMNS,
+from fastnn.kernels import dense, sparse
+from fastnn.kernels.plan import (
+    ACTIVATION,
+    ARGUMENT,
+    AT_DELTAS,
+    AT_EDGES,
+    AT_GRADIENT,
+    AT_HITS,
+    AT_INPUTS,
+    AT_LABELS,
+    AT_LAYERS,
+    AT_LOSSES,
+    AT_NUMBERS,
+    AT_OUTPUTS,
+    AT_PARAMETERS,
+    AT_PREDICTIONS,
+    AT_SCALE,
+    AT_SCRATCH,
+    AT_SHARES,
+    AT_SHIFT,
+    AT_SQUARES,
+    AT_STATE,
+    AT_STATE_2,
+    AT_TARGETS,
+    AT_WEIGHTS,
+    AT_X,
+    BLOCK,
+    BYTES,
+    CLIP_NORM,
     CURSOR,
-    DENSE_BYTES,
-    OUTPUT,
+    DELTA,
+    FIRST,
+    FIRST_ROW,
+    INPUT,
+    INPUTS,
+    JOB_NUMBERS,
+    JUMP,
+    KEPT,
+    LAYER_NUMBERS,
+    LAYER_WORDS,
+    LAYERS,
+    LOSS,
+    OFFSET,
+    OUTPUTS,
     ROW,
-    SAMPLES,
-    SPARSE_BYTES,
+    SCATTERED,
+    SCRATCH_WORDS,
+    SECOND,
+    SEED,
+    SMOOTHING,
+    SMOOTHING_CLASSES,
+    SPARSE,
+    STRIDE,
+    SUMS,
     TARGET,
-    VALUES,
+    THRESHOLD,
+    TILE,
+    UPDATE,
+    WEIGHT_DECAY,
 )
+from fastnn.kernels.rows import activate, drop, fast, hit, judge, update
+from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, octets, words
+from fastnn.layers import LANES as PANEL
 
 F = np.float32
-BLOCK = 64  # samples that go through all layers together: their activations stay in the second-level cache
+FLOAT, WORD = 4, 8  # bytes
+RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
 
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
+
+
+@njit(nogil=True)
+def layer_of(job, layer):  # type: ignore[no-untyped-def]
+    """The words of a layer."""
+    return words(job[AT_LAYERS] + WORD * LAYER_WORDS * layer)
+
+
+@njit(nogil=True)
+def scratch_of(job, thread):  # type: ignore[no-untyped-def]
+    """The addresses of a thread's scratch."""
+    return words(job[AT_SCRATCH] + WORD * SCRATCH_WORDS * thread)
+
+
+@njit(nogil=True)
+def number_of(job, layer, place):  # type: ignore[no-untyped-def]
+    """A number of a layer, as float32."""
+    return F(doubles(job[AT_NUMBERS])[JOB_NUMBERS + LAYER_NUMBERS * layer + place])
+
 
 # ---------------------------------------------------------------- phase 1: over samples
 
 
-@inlined
-def expand(net, data, r, x):  # type: ignore[no-untyped-def]
-    """x (I,) = scale * row r of a dense input + shift."""
-    inputs = net.widths[0]
-    if data.form == DENSE_BYTES:
-        raw = octets(data.values + r * inputs, inputs)
-        for k in range(inputs):
-            x[k] = F(raw[k]) * net.scale[k] + net.shift[k]
-    else:
-        real = floats(data.values + 4 * r * inputs, inputs)
-        for k in range(inputs):
-            x[k] = real[k] * net.scale[k] + net.shift[k]
+@fast
+def expand(job, w, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
+    """Row r of the input, scaled, shifted and dropped, into the panels of sample i."""
+    inputs, jump = w[INPUTS], job[JUMP]
+    scale, shift, row = floats(job[AT_SCALE]), floats(job[AT_SHIFT]), floats(scratch[ROW])
+    for p in range((inputs + PANEL - 1) // PANEL):
+        a = w[AT_INPUTS] + FLOAT * (p * jump + PANEL * i)
+        to, k, n = floats(a), PANEL * p, min(PANEL, inputs - PANEL * p)
+        if job[INPUT] == BYTES:
+            raw = octets(job[AT_X] + r * inputs + k)
+            for j in range(n):
+                to[j] = F(raw[j]) * scale[k + j] + shift[k + j]
+        else:
+            real = floats(job[AT_X] + FLOAT * (r * inputs + k))
+            for j in range(n):
+                to[j] = real[j] * scale[k + j] + shift[k + j]
+        if training and w[THRESHOLD]:
+            kept, threshold = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD])
+            drop(PANEL, a, scratch[TILE], np.uint64(job[SEED]), 0, epoch, r, k, threshold, kept)
+            if n < PANEL:
+                to[n] = F(1)
 
 
-@inlined
-def unpack(net, data, begin, end, columns, values):  # type: ignore[no-untyped-def]
-    """Non-zero values begin..end of a sparse input, scaled, with their columns as int32, to two addresses."""
-    columns, values = integers(columns, end - begin), floats(values, end - begin)
-    if data.form == SPARSE_BYTES:
-        raw = octets(data.values + begin, end - begin)
-        for q in range(end - begin):
-            column = data.columns[begin + q]
-            columns[q] = column
-            values[q] = F(raw[q]) * net.scale[column]
-    else:
-        real = floats(data.values + 4 * begin, end - begin)
-        for q in range(end - begin):
-            column = data.columns[begin + q]
-            columns[q] = column
-            values[q] = real[q] * net.scale[column]
-
-
-@inlined
-def sparse_input(form):  # type: ignore[no-untyped-def]
-    """Whether only the non-zero values of the input are stored."""
-    return form >= SPARSE_BYTES
-
-
-@inlined
-def forward_layer(thread, layer, r, i, net, data, params, work):  # type: ignore[no-untyped-def]
-    """Z of sample i (row r of the data) in layer `layer`: written to the next layer's input, or to the outputs."""
-    inputs, stride = net.widths[layer], net.strides[layer]
-    last = layer == net.strides.size - 1
-    out = work.outputs + 4 * stride * i if last else work.inputs[layer + 1] + 4 * stride * i
-    weights = params + 4 * net.weight_at[layer]
-    z, b = floats(out, stride), floats(weights + 4 * stride * inputs, stride)
-    for o in range(stride):
-        z[o] = b[o]
-    if layer == 0 and sparse_input(data.form):
-        columns, values = work.scratch[thread, COLUMNS], work.scratch[thread, VALUES]
-        begin, end = data.starts[r], data.starts[r + 1]
-        unpack(net, data, begin, end, columns, values)
-        accumulate_sparse(columns, values, end - begin, weights, stride, out)
-        return
-    a = work.inputs[layer] + 4 * work.input_strides[layer] * i
-    if layer == 0:  # in the order of a sparse input, so that the form changes no bit
-        accumulate_sparse(work.counting.ctypes.data, a, inputs, weights, stride, out)
-    else:
-        accumulate_dense(a, inputs, weights, stride, out)
-
-
-@inlined
-def finish_hidden(layer, r, i, epoch, training, net, settings, work):  # type: ignore[no-untyped-def]
+@fast
+def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # type: ignore[no-untyped-def]
     """Z of a hidden layer becomes the next layer's input A; what its delta will be multiplied by goes to the delta."""
-    units, stride = net.widths[layer + 1], net.strides[layer]
-    a = floats(work.inputs[layer + 1] + 4 * stride * i, stride)
-    factor = floats(work.deltas[layer] + 4 * stride * i, stride)
-    activate(net.activations[layer], a, a, factor, net.arguments[layer])
-    if training and net.thresholds[layer + 1]:
-        drop(a, factor, settings.seed, layer + 1, epoch, r, net.thresholds[layer + 1], net.kept[layer + 1])
-    for o in range(units, stride):
-        factor[o] = F(0)
+    w, above, jump = layer_of(job, layer), layer_of(job, layer + 1), job[JUMP]
+    units, samples = w[OUTPUTS], last - first
+    kept, threshold = number_of(job, layer + 1, KEPT), np.uint64(above[THRESHOLD])
+    for p in range((units + PANEL - 1) // PANEL):
+        at = FLOAT * (p * jump + PANEL * first)
+        a, factor = above[AT_INPUTS] + at, w[AT_DELTAS] + at
+        activate(w[ACTIVATION], PANEL * samples, a, factor, number_of(job, layer, ARGUMENT))
+        if training and threshold:
+            for i in range(samples):
+                r, here = order[begin + first + i], FLOAT * PANEL * i
+                drop(PANEL, a + here, factor + here, np.uint64(job[SEED]), layer + 1, epoch, r, PANEL * p,
+                     threshold, kept)  # fmt: skip
+        n = units - PANEL * p
+        if n < PANEL:
+            ones, zeros = floats(a), floats(factor)
+            for i in range(samples):
+                ones[PANEL * i + n] = F(1)
+                for j in range(n, PANEL):
+                    zeros[PANEL * i + j] = F(0)
 
 
-@inlined
-def finish_output(thread, r, i, slot, share, training, net, data, settings, work):  # type: ignore[no-untyped-def]
+@fast
+def finish_output(job, r, i, slot, share, training, scratch):  # type: ignore[no-untyped-def]
     """The output's activation, the sample's loss and hit, and the output's delta times the sample's share."""
-    layer = net.strides.size - 1
-    units, stride = net.widths[layer + 1], net.strides[layer]
-    z = floats(work.outputs + 4 * stride * i, units)
-    delta = floats(work.deltas[layer] + 4 * stride * i, units)
-    t, a = floats(work.scratch[thread, TARGET], units), floats(work.scratch[thread, OUTPUT], units)
-    for o in range(units):
-        t[o] = F(0)
-    if data.labels.size:
-        t[data.labels[r]] = F(1)
-    elif data.targets:
-        rows = floats(data.targets + 4 * units * r, units)
+    layer = job[LAYERS] - 1
+    w, jump = layer_of(job, layer), job[JUMP]
+    units, panels = w[OUTPUTS], w[STRIDE] // PANEL
+    z, delta, t = job[AT_OUTPUTS] + FLOAT * PANEL * i, w[AT_DELTAS] + FLOAT * PANEL * i, floats(scratch[TARGET])
+    if panels > 1:  # side by side for a while
+        row = floats(scratch[ROW])
+        for p in range(panels):
+            source = floats(z + FLOAT * p * jump)
+            for j in range(PANEL):
+                row[PANEL * p + j] = source[j]
+        z, delta = scratch[ROW], scratch[DELTA]
+    if job[AT_TARGETS]:
+        rows = floats(job[AT_TARGETS] + FLOAT * units * r)
         for o in range(units):
             t[o] = rows[o]
-    right = hit(z, t)
-    if training and settings.smoothing > F(0):
+    else:
         for o in range(units):
-            t[o] = t[o] * (F(1) - settings.smoothing) + settings.smoothing / settings.smoothing_classes
-    work.losses[slot] = judge(net.loss, z, t, a, delta, net.activations[layer], net.arguments[layer])
-    work.hits[slot] = right
+            t[o] = F(0)
+        if job[AT_LABELS]:
+            t[ints(job[AT_LABELS])[r]] = F(1)
+    right = hit(units, z, scratch[TARGET])
+    numbers = doubles(job[AT_NUMBERS])
+    if training and numbers[SMOOTHING] > 0.0:
+        smoothing = F(numbers[SMOOTHING])
+        for o in range(units):
+            t[o] = t[o] * (F(1) - smoothing) + smoothing / F(numbers[SMOOTHING_CLASSES])
+    alpha = number_of(job, layer, ARGUMENT)
+    floats(job[AT_LOSSES])[slot] = judge(job[LOSS], units, z, scratch[TARGET], delta, w[ACTIVATION], alpha)
+    floats(job[AT_HITS])[slot] = right
+    d = floats(delta)
     for o in range(units):
-        delta[o] = delta[o] * share
-        z[o] = a[o]
+        d[o] = d[o] * share
+    for o in range(units, PANEL * panels):
+        d[o] = F(0)
+    if panels > 1:
+        a = floats(z)
+        for p in range(panels):
+            outputs = floats(job[AT_OUTPUTS] + FLOAT * (p * jump + PANEL * i))
+            deltas = floats(w[AT_DELTAS] + FLOAT * (p * jump + PANEL * i))
+            for j in range(PANEL):
+                outputs[j], deltas[j] = a[PANEL * p + j], d[PANEL * p + j]
 
 
-@inlined
-def backward_layer(thread, layer, i, net, params, work):  # type: ignore[no-untyped-def]
-    """Delta of the layer below: delta W^T, times the factor that the forward pass left there."""
-    inputs, stride, stride_below = net.widths[layer], net.strides[layer], net.strides[layer - 1]
-    delta = floats(work.deltas[layer] + 4 * stride * i, stride)
-    below = floats(work.deltas[layer - 1] + 4 * stride_below * i, stride_below)
-    if work.mirrors[layer]:
-        sums = floats(work.scratch[thread, ROW], stride_below)
-        for k in range(stride_below):
-            sums[k] = F(0)
-        accumulate_dense(delta.ctypes.data, net.widths[layer + 1], work.mirrors[layer], stride_below, sums.ctypes.data)
-        for k in range(stride_below):
-            below[k] *= sums[k]
-        return
-    weights = params + 4 * net.weight_at[layer]
-    for k in range(inputs):
-        w = floats(weights + 4 * stride * k, stride)
-        total = F(0)
-        for o in range(stride):
-            total += delta[o] * w[o]
-        below[k] *= total
+@njit(nogil=True)
+def say(job, i, slot):  # type: ignore[no-untyped-def]
+    """The outputs of sample i become a row of the predictions."""
+    units = layer_of(job, job[LAYERS] - 1)[OUTPUTS]
+    row = floats(job[AT_PREDICTIONS] + FLOAT * units * slot)
+    for o in range(units):
+        row[o] = floats(job[AT_OUTPUTS] + FLOAT * (o // PANEL * job[JUMP] + PANEL * i))[o % PANEL]
 
 
-@inlined
-def over_samples(thread, mode, first, last, begin, epoch, weight, order, net, data, settings, params, work):  # type: ignore[no-untyped-def]
+@njit(nogil=True, error_model="numpy")
+def over_samples(job, thread, mode, first, last, begin, epoch, weight, order):  # type: ignore[no-untyped-def]
     """Phase 1 for samples first..last of the batch that begins at `begin` of the order; `weight` is the batch's."""
-    training, layers = mode >= GRADIENT, net.strides.size
+    training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
+    parameters = job[AT_PARAMETERS]
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         for layer in range(layers):
-            for i in range(start, stop):
-                r = order[begin + i]
-                if layer == 0 and not sparse_input(data.form):
-                    x = floats(work.inputs[0] + 4 * work.input_strides[0] * i, work.input_strides[0])
-                    expand(net, data, r, x)
-                    if training and net.thresholds[0]:
-                        unused = floats(work.scratch[thread, ROW], x.size)
-                        drop(x, unused, settings.seed, 0, epoch, r, net.thresholds[0], net.kept[0])
-                forward_layer(thread, layer, r, i, net, data, params, work)
-                if layer < layers - 1:
-                    finish_hidden(layer, r, i, epoch, training, net, settings, work)
-                else:
-                    share = (data.weights[r] if data.weights.size else 1.0) / weight if weight > 0 else 0.0
-                    slot = i if training else begin + i
-                    finish_output(thread, r, i, slot, F(share), training, net, data, settings, work)
-                    if mode == PREDICT:
-                        units = net.widths[layers]
-                        said = floats(work.outputs + 4 * net.strides[layer] * i, units)
-                        for o in range(units):
-                            work.predictions[begin + i, o] = said[o]
+            w = layer_of(job, layer)
+            out = job[AT_OUTPUTS] if layer == layers - 1 else layer_of(job, layer + 1)[AT_INPUTS]
+            if layer == 0 and job[SPARSE]:
+                for i in range(start, stop):
+                    sparse.unpack(job, order[begin + i], i)
+                sparse.forward(job, w, start, stop, parameters, out)
+            else:
+                if layer == 0:
+                    for i in range(start, stop):
+                        expand(job, w, order[begin + i], i, epoch, training, scratch)
+                dense.forward(w, jump, start, stop, parameters, out, scratch)
+            if layer < layers - 1:
+                finish_hidden(job, layer, start, stop, begin, epoch, training, order)
+        weights = floats(job[AT_WEIGHTS])
+        for i in range(start, stop):
+            r = order[begin + i]
+            share = (weights[r] if job[AT_WEIGHTS] else 1.0) / weight if weight > 0 else 0.0
+            finish_output(job, r, i, i if training else begin + i, F(share), training, scratch)
+            if mode == PREDICT:
+                say(job, i, begin + i)
         if training:
             for layer in range(layers - 1, 0, -1):
-                for i in range(start, stop):
-                    backward_layer(thread, layer, i, net, params, work)
-
-
-@inlined
-def by_columns(thread, begin, size, order, net, data, work):  # type: ignore[no-untyped-def]
-    """The batch's sparse input by columns, for this thread's columns only: a counting sort (Knuth, TAOCP 3, 5.2).
-
-    Afterwards `cursor[k]` is where column k ends in `samples` and `amounts`; it begins where the one before ends.
-    """
-    first, last = work.bounds[thread], work.bounds[thread + 1]
-    cursor = integers(work.scratch[thread, CURSOR], net.widths[0])
-    samples = integers(work.scratch[thread, SAMPLES], work.capacity)
-    amounts = floats(work.scratch[thread, AMOUNTS], work.capacity)
-    columns = integers(work.scratch[thread, COLUMNS], net.widths[0])
-    values = floats(work.scratch[thread, VALUES], net.widths[0])
-    for k in range(first, last):
-        cursor[k] = 0
-    for i in range(size):
-        q, end = data.starts[order[begin + i]], data.starts[order[begin + i] + 1]
-        stop = q + np.searchsorted(data.columns[q:end], last)
-        q += np.searchsorted(data.columns[q:end], first)
-        for j in range(q, stop):
-            cursor[data.columns[j]] += 1
-    before = 0
-    for k in range(first, last):
-        count = cursor[k]
-        cursor[k] = before
-        before += count
-    for i in range(size):
-        q, end = data.starts[order[begin + i]], data.starts[order[begin + i] + 1]
-        stop = q + np.searchsorted(data.columns[q:end], last)
-        q += np.searchsorted(data.columns[q:end], first)
-        unpack(net, data, q, stop, work.scratch[thread, COLUMNS], work.scratch[thread, VALUES])
-        for j in range(stop - q):
-            place = cursor[columns[j]]
-            samples[place] = i
-            amounts[place] = values[j]
-            cursor[columns[j]] = place + 1
+                below = layer_of(job, layer - 1)[AT_DELTAS]
+                dense.backward(layer_of(job, layer), jump, start, stop, parameters, below, scratch)
 
 
 # ---------------------------------------------------------------- phases 2 and 3: over rows of weights
 
 
-@inlined
-def apply(layer, k, g, scale, hyper, net, settings, params, state, work):  # type: ignore[no-untyped-def]
-    """Apply the optimiser to row k of a layer's W, or its b where k = I; the row's gradient is scale times g."""
-    inputs, stride = net.widths[layer], net.strides[layer]
-    at = net.weight_at[layer] + stride * k
-    p = floats(params + 4 * at, stride)
+@fast
+def apply(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyped-def]
+    """Apply the optimiser to n columns of rows k..k + rows of a layer's W (row I is b); their gradient is scale g."""
+    inputs, stride, numbers = w[INPUTS], w[STRIDE], doubles(job[AT_NUMBERS])
+    at = FLOAT * (w[OFFSET] + stride * k + column)
+    parameters = job[AT_PARAMETERS] + at
     if scale != F(1):
-        for o in range(stride):
-            g[o] = g[o] * scale
-    if k < inputs:
-        if settings.weight_decay != F(0):
-            for o in range(stride):
-                g[o] = g[o] + settings.weight_decay * p[o]
-        if hyper[2] != 0.0:
-            keep = F(1.0 - hyper[2])
-            for o in range(stride):
+        values = floats(g)
+        for j in range(rows * n):
+            values[j] = values[j] * scale
+    decay, keep = F(numbers[WEIGHT_DECAY]), F(1.0 - hyper[DECAY])
+    if decay != F(0) or keep != F(1):
+        for row in range(min(rows, inputs - k)):
+            p, values = floats(parameters + FLOAT * stride * row), floats(g + FLOAT * n * row)
+            for o in range(n):
+                values[o] = values[o] + decay * p[o]
                 p[o] = p[o] * keep
-    s, u = floats(state[0] + 4 * at, stride), floats(state[1] + 4 * at, stride)
-    update(settings.update, p, g, s, u, F(hyper[0]), F(hyper[1]), settings.first, settings.second)
-    if work.mirrors[layer] and k < inputs:
-        stride_below = net.strides[layer - 1]
-        mirror = floats(work.mirrors[layer] + 4 * k, stride_below * net.widths[layer + 1])
-        for o in range(net.widths[layer + 1]):
-            mirror[stride_below * o] = p[o]
+    state = job[AT_STATE] + at if job[AT_STATE] else 0
+    more = job[AT_STATE_2] + at if job[AT_STATE_2] else 0
+    rate, epsilon = F(hyper[RATE]), F(hyper[EPSILON])
+    update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, numbers[FIRST], numbers[SECOND])
 
 
-@inlined
-def form(thread, layer, k, size, net, data, work, g):  # type: ignore[no-untyped-def]
-    """g = row k of the gradient of a layer's W, summed over the batch in order; k = I is the bias."""
-    inputs, stride = net.widths[layer], net.strides[layer]
-    for o in range(stride):
-        g[o] = F(0)
-    if k < inputs and layer == 0 and sparse_input(data.form):
-        cursor = integers(work.scratch[thread, CURSOR], inputs)
-        begin = np.int64(cursor[k - 1]) if k > work.bounds[thread] else 0
-        count = np.int64(cursor[k]) - begin
-        samples, amounts = work.scratch[thread, SAMPLES] + 4 * begin, work.scratch[thread, AMOUNTS] + 4 * begin
-        accumulate_sparse(samples, amounts, count, work.deltas[layer], stride, g.ctypes.data)
-        return
-    amounts, step = work.scratch[thread, COLUMN], work.input_strides[layer]
-    column, a = floats(amounts, size), floats(work.inputs[layer] + 4 * k, step * size)
-    for i in range(size):
-        column[i] = F(1) if k == inputs else a[i * step]
-    if layer == 0:
-        accumulate_sparse(work.counting.ctypes.data, amounts, size, work.deltas[layer], stride, g.ctypes.data)
+@njit(nogil=True)
+def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
+    """Store a part of the gradient: n columns of rows k..k + rows."""
+    values = floats(g)
+    for row in range(rows):
+        stored = floats(job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * (k + row) + column))
+        for o in range(n):
+            stored[o] = values[n * row + o]
+
+
+@njit(nogil=True)
+def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
+    """Store a part of the gradient, or apply it."""
+    if store:
+        keep(job, w, k, rows, column, n, g)
     else:
-        accumulate_dense(amounts, size, work.deltas[layer], stride, g.ctypes.data)
+        apply(job, w, k, rows, column, n, g, F(1), hyper)
 
 
-@inlined
-def share_of_rows(thread, threads, layer, net, data, work):  # type: ignore[no-untyped-def]
-    """Which rows of a layer this thread takes; the bias is row I. No result depends on it."""
-    rows = net.widths[layer]
-    if layer == 0 and sparse_input(data.form):
-        first, last = work.bounds[thread], work.bounds[thread + 1]
+@njit(nogil=True)
+def share_of_rows(job, layer, thread, threads):  # type: ignore[no-untyped-def]
+    """Which rows of a layer this thread takes; row I is the bias. No result depends on it."""
+    inputs = layer_of(job, layer)[INPUTS]
+    if layer == 0 and job[SPARSE]:
+        edges, shares = words(job[AT_EDGES]), words(job[AT_SHARES])
+        return edges[shares[thread]], edges[shares[thread + 1]] + (1 if thread == threads - 1 else 0)
+    return (inputs + 1) * thread // threads, (inputs + 1) * (thread + 1) // threads
+
+
+@njit(nogil=True)
+def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """Rows first..last of a dense layer's gradient."""
+    w = layer_of(job, layer)
+    k = first
+    while k < last:
+        end = min(last, k // PANEL * PANEL + PANEL)
+        for p in range(w[STRIDE] // PANEL):
+            dense.gradient(w, job[JUMP], size, k, end, p, scratch[TILE])
+            pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
+        k = end
+
+
+@fast
+def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """This thread's rows of the gradient of a first layer that reads sparse input; the last one takes the bias."""
+    w, jump = layer_of(job, 0), job[JUMP]
+    first, last = share_of_rows(job, 0, thread, threads)
+    last = min(last, w[INPUTS])
+    stride, g = w[STRIDE], floats(scratch[ROW])
+    if job[SCATTERED]:
+        sparse.scatter_gradient(job, w, thread, size, scratch)
+        sums = scratch[SUMS] + FLOAT * stride * first
+        pass_on(job, w, first, last - first, 0, stride, sums, store, hyper)
     else:
-        first, last = rows * thread // threads, rows * (thread + 1) // threads
-    return first, last + 1 if thread == threads - 1 else last
+        sparse.sort_by_column(job, thread, size, scratch)
+        cursor, zeros = ints(scratch[CURSOR]), floats(scratch[DELTA])
+        for j in range(PANEL * PANELS_AT_ONCE):
+            zeros[j] = F(0)
+        for p in range(0, stride // PANEL, PANELS_AT_ONCE):
+            panels, begin = min(PANELS_AT_ONCE, stride // PANEL - p), np.int64(0)
+            for k in range(first, last):
+                end = np.int64(cursor[k])
+                sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], scratch[ROW], scratch)
+                pass_on(job, w, k, 1, PANEL * p, PANEL * panels, scratch[ROW], store, hyper)
+                begin = end
+    if thread == threads - 1:
+        for p in range(stride // PANEL):
+            deltas = floats(w[AT_DELTAS] + FLOAT * p * jump)
+            for o in range(PANEL):
+                g[PANEL * p + o] = F(0)
+            for i in range(size):
+                for o in range(PANEL):
+                    g[PANEL * p + o] += deltas[PANEL * i + o]
+        pass_on(job, w, w[INPUTS], 1, 0, stride, scratch[ROW], store, hyper)
 
 
-@inlined
-def square_sum(g):  # type: ignore[no-untyped-def]
-    """The sum of the squares of a row, in float64."""
-    total = 0.0
-    for o in range(g.size):
-        total += np.float64(g[o]) * np.float64(g[o])
-    return total
+@njit(nogil=True)
+def square_sums(job, layer, first, last):  # type: ignore[no-untyped-def]
+    """The sum of the squares of each stored row, in float64."""
+    w, squares = layer_of(job, layer), doubles(job[AT_SQUARES])
+    for k in range(first, last):
+        g, total = floats(job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * k)), 0.0
+        for o in range(w[STRIDE]):
+            total += np.float64(g[o]) * np.float64(g[o])
+        squares[w[FIRST_ROW] + k] = total
 
 
-@inlined
-def over_rows(thread, threads, size, store, hyper, net, data, settings, params, state, work):  # type: ignore[no-untyped-def]
+@njit(nogil=True)
+def over_rows(job, thread, threads, size, store, hyper):  # type: ignore[no-untyped-def]
     """Phase 2: this thread's rows of every gradient, applied at once, or stored with the sum of their squares."""
-    for layer in range(net.strides.size):
-        stride = net.strides[layer]
-        first, last = share_of_rows(thread, threads, layer, net, data, work)
-        for k in range(first, last):
-            at, row = net.weight_at[layer] + stride * k, net.row_at[layer] + k
-            if store:
-                g = floats(work.gradient.ctypes.data + 4 * at, stride)
-                form(thread, layer, k, size, net, data, work, g)
-                work.squares[row] = square_sum(g)
-            else:
-                g = floats(work.scratch[thread, ROW], stride)
-                form(thread, layer, k, size, net, data, work, g)
-                apply(layer, k, g, F(1), hyper, net, settings, params, state, work)
+    scratch = scratch_of(job, thread)
+    for layer in range(job[LAYERS]):
+        first, last = share_of_rows(job, layer, thread, threads)
+        if layer == 0 and job[SPARSE]:
+            sparse_rows(job, thread, threads, size, store, hyper, scratch)
+        else:
+            dense_rows(job, layer, first, last, size, store, hyper, scratch)
+        if store:
+            square_sums(job, layer, first, last)
 
 
-@inlined
-def over_stored(thread, threads, hyper, net, data, settings, params, state, work):  # type: ignore[no-untyped-def]
+@njit(nogil=True, error_model="numpy")
+def over_stored(job, thread, threads, hyper):  # type: ignore[no-untyped-def]
     """Phase 3, with clipping: scale the stored gradient by its norm and apply it. Every thread sums the same norm."""
-    total = 0.0
-    for row in range(work.squares.size):
-        total += work.squares[row]
+    top = layer_of(job, job[LAYERS] - 1)
+    squares, limit, total = doubles(job[AT_SQUARES]), doubles(job[AT_NUMBERS])[CLIP_NORM], 0.0
+    for row in range(top[FIRST_ROW] + top[INPUTS] + 1):
+        total += squares[row]
     norm, scale = np.sqrt(total), 1.0
-    if norm > settings.clip_norm:
-        scale = settings.clip_norm / norm
+    if norm > limit:
+        scale = limit / norm
     elif norm != norm:  # NaN must go on, not be taken for a small norm
         scale = norm
-    for layer in range(net.strides.size):
-        first, last = share_of_rows(thread, threads, layer, net, data, work)
-        for k in range(first, last):
-            at = net.weight_at[layer] + net.strides[layer] * k
-            g = floats(work.gradient.ctypes.data + 4 * at, net.strides[layer])
-            apply(layer, k, g, F(scale), hyper, net, settings, params, state, work)
+    for layer in range(job[LAYERS]):
+        w = layer_of(job, layer)
+        first, last = share_of_rows(job, layer, thread, threads)
+        g = job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * first)
+        if last > first:
+            apply(job, w, first, last - first, 0, w[STRIDE], g, F(scale), hyper)

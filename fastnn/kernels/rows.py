@@ -1,4 +1,4 @@
-"""What the fused kernels do to one row of floats: activations, losses, updates, dropout. Each a row in a table.
+"""What the fused kernels do to a run of floats: activations, losses, updates, dropout. Each a row in a table.
 
 The formulas and their sources stand in kernels/reference.py. A table becomes one compiled function that picks its row
 by code, so a network is data and everything is compiled once.
@@ -12,6 +12,7 @@ from numba import njit
 
 from fastnn import rng
 from fastnn.kernels.elementary import exp, normal, sigmoid, softplus, tanh
+from fastnn.kernels.simd import floats
 
 F = np.float32
 # Contraction and reassociation, but never nnan or ninf: a NaN must stay visible.
@@ -90,11 +91,11 @@ def _silu(z, alpha):  # type: ignore[no-untyped-def]
     return z * s, s * (F(1) + z * sigmoid(-z))
 
 
-def _rowwise(function: Callable[..., Any]) -> Callable[..., Any]:
-    @fast
-    def apply(z, a, d, alpha):  # type: ignore[no-untyped-def]
-        for o in range(z.size):
-            a[o], d[o] = function(z[o], alpha)
+def _each(function: Callable[..., Any]) -> Callable[..., Any]:
+    @inlined
+    def apply(n, a, d, alpha):  # type: ignore[no-untyped-def]
+        for o in range(n):
+            a[o], d[o] = function(a[o], alpha)
 
     return apply
 
@@ -113,106 +114,122 @@ ACTIVATIONS = {
     "softmax": _identity,
 }
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
-activate = choose(_rowwise(function) for function in ACTIVATIONS.values())  # (code, z, a, d, alpha); a may be z
-
-
-# ---------------------------------------------------------------- losses: (z, t) -> output a, delta = dLoss/dz, loss
+_pick_activation = choose(_each(function) for function in ACTIVATIONS.values())
 
 
 @fast
-def _cross_entropy(z, t, a, delta, activation, alpha):  # type: ignore[no-untyped-def]
-    top = z[0]
-    for o in range(1, z.size):
-        top = max(top, z[o])
-    total, weight = F(0), F(0)
-    for o in range(z.size):
-        a[o] = exp(z[o] - top)
+def activate(code, n, a, d, alpha):  # type: ignore[no-untyped-def]
+    """a[:n] = f(a), d[:n] = f'(a), at two addresses."""
+    _pick_activation(code, n, floats(a), floats(d), alpha)
+
+
+# ------------------------------------------------- losses: n of (z, t) -> output a = z, delta d = dLoss/dz, the loss
+
+
+@inlined
+def _cross_entropy(n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
+    a, t, d = floats(a), floats(t), floats(d)
+    top = a[0]
+    for o in range(1, n):
+        top = max(top, a[o])
+    total, weight, loss = F(0), F(0), F(0)
+    for o in range(n):
+        z = a[o] - top
+        a[o] = exp(z)
         total += a[o]
         weight += t[o]
-    log_total, loss = F(np.log(total)), F(0)
-    for o in range(z.size):
-        loss += t[o] * (log_total + (top - z[o]))
-        a[o] = a[o] / total
-        delta[o] = a[o] * weight - t[o]
+        loss -= t[o] * z
+    share = F(1) / total
+    for o in range(n):
+        a[o] = a[o] * share
+        d[o] = a[o] * weight - t[o]
+    return loss + weight * F(np.log(total))
+
+
+@inlined
+def _binary_cross_entropy(n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
+    a, t, d = floats(a), floats(t), floats(d)
+    loss = F(0)
+    for o in range(n):
+        loss += t[o] * softplus(-a[o]) + (F(1) - t[o]) * softplus(a[o])
+        a[o] = sigmoid(a[o])
+        d[o] = a[o] - t[o]
     return loss
 
 
-@fast
-def _binary_cross_entropy(z, t, a, delta, activation, alpha):  # type: ignore[no-untyped-def]
-    loss = F(0)
-    for o in range(z.size):
-        loss += t[o] * softplus(-z[o]) + (F(1) - t[o]) * softplus(z[o])
-        a[o] = sigmoid(z[o])
-        delta[o] = a[o] - t[o]
-    return loss
-
-
-@fast
-def _quadratic(z, t, a, delta, activation, alpha):  # type: ignore[no-untyped-def]
-    activate(activation, z, a, delta, alpha)
-    loss = F(0)
-    for o in range(z.size):
+@inlined
+def _quadratic(n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
+    activate(activation, n, a, d, alpha)
+    a, t, d, loss = floats(a), floats(t), floats(d), F(0)
+    for o in range(n):
         error = a[o] - t[o]
         loss += F(0.5) * error * error
-        delta[o] = error * delta[o]
+        d[o] = error * d[o]
     return loss
 
 
 LOSSES = {"cross_entropy": _cross_entropy, "binary_cross_entropy": _binary_cross_entropy, "quadratic": _quadratic}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
-judge = choose(LOSSES.values())  # (code, z, t, a, delta, activation code, alpha) -> loss; a may not be z
+_pick_loss = choose(LOSSES.values())
 
 
 @fast
-def hit(z, t):  # type: ignore[no-untyped-def]
+def judge(code, n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
+    """The loss of one sample with Z in a[:n] and targets t[:n]; leaves the output in a and the delta in d."""
+    return _pick_loss(code, n, a, t, d, activation, alpha)
+
+
+@fast
+def hit(n, z, t):  # type: ignore[no-untyped-def]
     """Whether a sample is classified right (see reference.hits), as 0 or 1."""
-    if z.size == 1:
+    z, t = floats(z), floats(t)
+    if n == 1:
         return F(1) if (z[0] > F(0)) == (t[0] > F(0.5)) else F(0)
     said, true = 0, 0
-    for o in range(1, z.size):
+    for o in range(1, n):
         said = o if z[o] > z[said] else said
         true = o if t[o] > t[true] else true
     return F(1) if said == true else F(0)
 
 
-# ---------------------------------------------------------------- updates: of p and the state rows s, u by gradient g
+# ------------------------------------- updates: of n parameters p, and the state s, u, by a gradient g
 
 
-@fast
-def _sgd(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    for o in range(p.size):
+@inlined
+def _sgd(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    for o in range(n):
         p[o] -= rate * g[o]
 
 
-@fast
-def _momentum(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+@inlined
+def _momentum(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
     keep = F(first)
-    for o in range(p.size):
+    for o in range(n):
         s[o] = keep * s[o] - rate * g[o]
         p[o] += s[o]
 
 
-@fast
-def _nesterov(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+@inlined
+def _nesterov(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
     keep = F(first)
-    for o in range(p.size):
+    for o in range(n):
         step = rate * g[o]
         s[o] = keep * s[o] - step
         p[o] += keep * s[o] - step
 
 
-@fast
-def _rmsprop(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+@inlined
+def _rmsprop(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
     keep, take = F(first), F(1.0 - first)  # 1 - first before rounding: after it, 1 - 0.999 is off by 1e-5 of itself
-    for o in range(p.size):
+    for o in range(n):
         s[o] = keep * s[o] + take * g[o] * g[o]
         p[o] -= rate * g[o] / (np.sqrt(s[o]) + epsilon)
 
 
-@fast
-def _adam(p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+@inlined
+def _adam(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
     keep, take, keep2, take2 = F(first), F(1.0 - first), F(second), F(1.0 - second)
-    for o in range(p.size):
+    for o in range(n):
         s[o] = keep * s[o] + take * g[o]
         u[o] = keep2 * u[o] + take2 * g[o] * g[o]
         p[o] -= rate * s[o] / (np.sqrt(u[o]) + epsilon)
@@ -227,7 +244,28 @@ UPDATES = {
     "adamw": _adam,
 }
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
-update = choose(UPDATES.values())  # (code, p, g, s, u, rate, epsilon, first, second)
+
+
+def _rowwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    @inlined
+    def apply(rows, n, stride, p, g, s, u, *settings):  # type: ignore[no-untyped-def]
+        for row in range(rows):
+            at = 4 * stride * row
+            function(n, floats(p + at), floats(g + 4 * n * row), floats(s + at), floats(u + at), *settings)
+
+    return apply
+
+
+_pick_update = choose(_rowwise(function) for function in UPDATES.values())
+
+
+@fast
+def update(code, rows, n, stride, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
+    """Update n parameters of each of `rows` rows at p, and their state at s and u, by the gradient at g.
+
+    Addresses; those of the state may be 0. Rows lie `stride` floats apart, those of g next to each other.
+    """
+    _pick_update(code, rows, n, stride, p, g, s, u, rate, epsilon, first, second)
 
 
 # ---------------------------------------------------------------- dropout: the twin of fastnn.rng, value by value
@@ -249,15 +287,16 @@ def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def drop(a, factor, seed, layer, epoch, sample, threshold, kept):  # type: ignore[no-untyped-def]
-    """Apply inverted dropout to the values `a` and their derivatives `factor`, in place.
+def drop(n, a, factor, seed, layer, epoch, sample, first, threshold, kept):  # type: ignore[no-untyped-def]
+    """Apply inverted dropout to values first..first + n of a sample, at `a`, and to their derivatives, in place.
 
     Word u of the sample is below `threshold` where value u is dropped; the others are multiplied by `kept`.
-    The rows may be padded: a size that is a multiple of 4.
+    `first` and n are multiples of 4.
     """
+    a, factor = floats(a), floats(factor)
     k0, k1, purpose = seed & LOW, seed >> SHIFT, PURPOSE | np.uint64(layer)
-    for block in range(a.size // 4):
-        words = _philox(np.uint64(block), np.uint64(sample), np.uint64(epoch), purpose, k0, k1)
+    for block in range(n // 4):
+        words = _philox(np.uint64(first // 4 + block), np.uint64(sample), np.uint64(epoch), purpose, k0, k1)
         for j in range(4):
             scale = kept if words[j] >= threshold else F(0)
             a[4 * block + j] = a[4 * block + j] * scale

@@ -1,0 +1,29 @@
+"""What decides how a step is done: a model of its cost, with constants that were measured.
+
+Times are in cycles of one core, for vectors of the CPU's length; only their ratios matter.
+"""
+
+from fastnn.kernels.simd import LANES, PANELS_AT_ONCE, PARTS
+from fastnn.layers import LANES as PANEL
+
+# A block of columns of W, by the panels that are summed at once, takes this much of the first-level cache.
+BLOCK_BYTES = 24 * 2**10
+COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
+
+DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak
+SPARSE = 0.75  # in a sparse row: it is bound by loads, two a cycle
+VALUE = 8.0  # of finding a value that is not zero, and of sorting it by its column, whatever the width
+
+
+def sparse_pays(density: float, inputs: int, outputs: int) -> bool:
+    """Whether the first layer is faster on the non-zero values of its input, of which there are density x inputs."""
+    vectors = -(-outputs // PANEL) * PARTS
+    return density * (2 * SPARSE * vectors + VALUE) < 2 * DENSE * vectors
+
+
+def scatter_pays(outputs: int) -> bool:
+    """Whether the first layer's gradient is summed sample by sample, not column by column.
+
+    By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
+    """
+    return -(-outputs // PANEL) <= PANELS_AT_ONCE and LANES > 1

@@ -1,0 +1,106 @@
+"""Dense layers in panels: forward, the way back, and rows of the gradient, for one thread. `w` are a layer's words.
+
+Samples are shared out in tiles of nearly equal height, which are the fewest that do. Each number is one sum in the
+order of its index, whatever the tiles: so neither tiles nor threads change a bit.
+"""
+
+import numpy as np
+from numba import njit
+
+from fastnn.kernels.plan import (
+    AT_DELTAS,
+    AT_INPUTS,
+    DEPTH,
+    INPUTS,
+    OFFSET,
+    OUTPUTS,
+    PACKED,
+    STRIDE,
+    TILE,
+)
+from fastnn.kernels.simd import TILE_ROWS, copy_panel, floats, tile_by_samples, tile_by_units
+from fastnn.layers import LANES as PANEL
+
+F = np.float32
+FLOAT = 4  # bytes
+AT_ONCE = 128  # samples of a gradient's tile: their rows of two panels stay in the first-level cache
+# Rows of W are read in place by few tiles; more of them pay for a copy whose rows lie next to each other.
+TILES_WORTH_A_COPY = 4
+
+
+@njit(nogil=True)
+def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-untyped-def]
+    """Z of samples first..last, in panels at `out`."""
+    depth, stride = w[INPUTS], w[STRIDE]
+    weights = parameters + FLOAT * w[OFFSET]
+    bias = weights + FLOAT * depth * stride
+    samples = last - first
+    tiles = (samples + TILE_ROWS - 1) // TILE_ROWS
+    for k in range(0, depth, DEPTH):
+        rows = min(DEPTH, depth - k)
+        inputs = w[AT_INPUTS] + FLOAT * (k // PANEL * jump)
+        for p in range(stride // PANEL):
+            right, right_stride = weights + FLOAT * (k * stride + PANEL * p), stride
+            if tiles >= TILES_WORTH_A_COPY and stride > PANEL:
+                copy_panel(1, right, stride, rows, scratch[PACKED])
+                right, right_stride = scratch[PACKED], PANEL
+            for tile in range(tiles):
+                i, end = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
+                z = out + FLOAT * (p * jump + PANEL * i)
+                start, step = (bias + FLOAT * PANEL * p, 0) if k == 0 else (z, PANEL)
+                left = inputs + FLOAT * PANEL * i
+                tile_by_samples(end - i, left, jump, right, right_stride, rows, start, step, z)
+
+
+@njit(nogil=True)
+def _transposed(weights, stride, rows, k, columns, to):  # type: ignore[no-untyped-def]
+    """Rows k..k + 16 of W (zero beyond `rows`), transposed: 16 floats for each of `columns` columns."""
+    target = floats(to)
+    for j in range(PANEL):
+        if k + j < rows:
+            source = floats(weights + FLOAT * (k + j) * stride)
+            for o in range(columns):
+                target[PANEL * o + j] = source[o]
+        else:
+            for o in range(columns):
+                target[PANEL * o + j] = F(0)
+
+
+@njit(nogil=True)
+def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[no-untyped-def]
+    """The deltas of the layer below, in panels at `below`: what stands there, times delta W^T."""
+    inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
+    samples = last - first
+    tiles = (samples + TILE_ROWS - 1) // TILE_ROWS
+    for p in range((inputs + PANEL - 1) // PANEL):
+        for o in range(0, outputs, DEPTH):
+            columns = min(DEPTH, outputs - o)
+            weights = parameters + FLOAT * (w[OFFSET] + o)
+            _transposed(weights, stride, inputs, PANEL * p, columns, scratch[PACKED])
+            for tile in range(tiles):
+                i, end = samples * tile // tiles, samples * (tile + 1) // tiles
+                sums = scratch[TILE] + FLOAT * PANEL * i
+                if o == 0:
+                    zeros = floats(sums)
+                    for j in range(PANEL * (end - i)):
+                        zeros[j] = F(0)
+                left = w[AT_DELTAS] + FLOAT * (o // PANEL * jump + PANEL * (first + i))
+                tile_by_samples(end - i, left, jump, scratch[PACKED], PANEL, columns, sums, PANEL, sums)
+        factor, sums = floats(below + FLOAT * (p * jump + PANEL * first)), floats(scratch[TILE])
+        for j in range(PANEL * samples):
+            factor[j] *= sums[j]
+
+
+@njit(nogil=True)
+def gradient(w, jump, samples, k, end, p, out):  # type: ignore[no-untyped-def]
+    """Rows k..end of the gradient, all in one panel of inputs, by panel p of the outputs: 16 floats a row, at `out`."""
+    sums = floats(out)
+    for j in range(PANEL * (end - k)):
+        sums[j] = F(0)
+    tiles = (end - k + TILE_ROWS - 1) // TILE_ROWS
+    for i in range(0, samples, AT_ONCE):
+        left = w[AT_INPUTS] + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * i)
+        right = w[AT_DELTAS] + FLOAT * (p * jump + PANEL * i)
+        for tile in range(tiles):
+            row, stop = (end - k) * tile // tiles, (end - k) * (tile + 1) // tiles
+            tile_by_units(stop - row, left + FLOAT * row, right, min(AT_ONCE, samples - i), out + FLOAT * PANEL * row)

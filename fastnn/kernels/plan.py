@@ -1,0 +1,283 @@
+"""A job as a table of numbers: what the compiled step reads, and the memory that it works in.
+
+The step takes addresses of tables of words (int64) and of numbers (float64), nothing else: no array has an owner to be
+counted, nothing depends on an argument's type, and a call costs what its few words cost. Who calls keeps the arrays.
+Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers.
+"""
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels import cost
+from fastnn.kernels.barrier import STATE_WORDS
+from fastnn.kernels.job import Examples, Job
+from fastnn.kernels.rows import ACTIVATION_CODES, LOSS_CODES, UPDATE_CODES
+from fastnn.layers import LANES as PANEL
+from fastnn.layers import Architecture, aligned_zeros
+from fastnn.rng import drop_threshold
+
+# How the input is given: rows of bytes or of floats, and whether the first layer reads all of it or what is not zero.
+BYTES, FLOATS = 0, 1
+
+# ---------------------------------------------------------------- the tables
+
+_place = count()
+# The job's words. AT_: an address; 0 where there is nothing.
+(
+    LAYERS,  # L
+    AT_LAYERS,  # L rows of LAYER_WORDS words
+    AT_NUMBERS,  # the job's numbers
+    AT_BARRIER,
+    JUMP,  # floats from panel to panel
+    SAMPLES,  # N
+    INPUT,  # BYTES or FLOATS
+    AT_X,
+    AT_SCALE,  # float32 (I,)
+    AT_SHIFT,
+    AT_LABELS,  # int32 (N,)
+    AT_TARGETS,  # float32 (N, O)
+    AT_WEIGHTS,  # float32 (N,)
+    SPARSE,  # whether the first layer reads only what is not zero
+    SCATTERED,  # whether its gradient is summed sample by sample
+    AT_INDEX,  # int32, ROOM for each sample: the columns of its values
+    AT_VALUE,  # float32, ROOM for each sample
+    ROOM,
+    AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
+    BLOCKS,
+    AT_STARTS,  # int32 (B, BLOCKS + 1): where each block begins in a sample's list
+    AT_SHARES,  # int64 (threads + 1,): the blocks that each thread takes
+    AT_SCRATCH,  # words (threads, SCRATCH_WORDS)
+    LOSS,  # code
+    UPDATE,  # code
+    SEED,
+    AT_OUTPUTS,  # Z, then A of the last layer, in panels
+    AT_LOSSES,  # float32, of each sample of the batch, or of all
+    AT_HITS,
+    AT_TOTALS,  # float64 (3,)
+    AT_PREDICTIONS,  # float32 (N, O)
+    AT_PARAMETERS,
+    AT_GRADIENT,  # float32 (size,)
+    AT_SQUARES,  # float64: the sum of squares of each row of the gradient
+    AT_STATE,
+    AT_STATE_2,
+) = (next(_place) for _ in range(36))
+JOB_WORDS = 36
+
+# The job's numbers.
+FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
+JOB_NUMBERS = 6
+# Behind them, the numbers of each layer: the activation's argument, and 1 / (1 - rate) of the dropout on its input.
+ARGUMENT, KEPT = range(2)
+LAYER_NUMBERS = 2
+
+# A layer's words.
+(
+    INPUTS,  # I
+    OUTPUTS,  # O
+    STRIDE,  # floats from one row of W to the next
+    OFFSET,  # where W begins in the flat buffer; b stands behind its I rows
+    FIRST_ROW,  # number of its first row among all rows of parameters
+    ACTIVATION,  # code
+    AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
+    AT_DELTAS,  # dLoss/dZ in panels
+    THRESHOLD,  # of the dropout on its input; 0: none
+) = range(9)
+LAYER_WORDS = 9
+
+# A thread's scratch: addresses.
+PACKED, TILE, ROW, TARGET, DELTA, CURSOR, COLUMN_SAMPLES, COLUMN_VALUES, SUMS = range(9)
+SCRATCH_WORDS = 9
+
+DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
+BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
+
+
+@dataclass
+class Plan:
+    """The tables of a job, and all that they point to.
+
+    Parameters
+    ----------
+    key : tuple
+        What the plan was made for: batch, threads and the like.
+    words : int64 array
+        The address of the first is all that the step needs.
+    state : int32 array
+        The barrier's.
+    """
+
+    key: tuple[Any, ...]
+    words: np.ndarray
+    numbers: np.ndarray
+    state: np.ndarray
+    totals: np.ndarray
+    losses: np.ndarray
+    hits: np.ndarray
+    predictions: np.ndarray
+    gradient: np.ndarray
+    kept: list[np.ndarray]  # alive as long as the plan
+
+
+def _panels(width: int) -> int:
+    return -(-width // PANEL)
+
+
+def density_of(X: np.ndarray) -> float:
+    """The share of values that are not zero, judged by some 2000 rows."""
+    return float((X[:: -(-len(X) // 2048)] != 0).mean()) if len(X) else 1.0
+
+
+def longest_row(X: np.ndarray) -> int:
+    """The most non-zero values that a row has."""
+    some = max(1, 2**20 // X.shape[1])
+    return max((int(np.count_nonzero(X[at : at + some], axis=1).max()) for at in range(0, len(X), some)), default=0)
+
+
+def prepare(job: Job, batch: int, everything: bool) -> Plan:
+    """The plan for batches of `batch` samples: made at the first call, and kept with the job.
+
+    `everything`: with room for the predictions and losses of all N, instead of one for the gradient.
+    """
+    examples = job.examples
+    key = (batch, job.threads, everything, len(examples) if everything else 0, examples.X.dtype == np.uint8)
+    plan: Plan | None = job.workspace
+    if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job)):
+        plan = job.workspace = allocate(job, batch, everything, key)
+    _fill_in(plan, job)
+    return plan
+
+
+def sparse(job: Job) -> bool:
+    """Whether the first layer reads only the values that are not zero."""
+    net, examples = job.architecture, job.examples
+    # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
+    if np.any(net.shift) or drop_threshold(net.dropout[0]):
+        return False
+    if examples.density is None:
+        examples.density = density_of(examples.X)
+    return cost.sparse_pays(examples.density, net.widths[0], net.widths[1])
+
+
+def room(job: Job) -> int:
+    """How many non-zero values a sample's list must hold, and some to spare."""
+    examples = job.examples
+    if examples.longest is None:
+        examples.longest = longest_row(examples.X)
+    return -(-(examples.longest + 8) // PANEL) * PANEL
+
+
+def edges_of(job: Job, scattered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Where blocks of columns begin (BLOCKS + 1,), and which blocks each thread takes (threads + 1,).
+
+    Threads share the columns by the work on them. A wide layer's columns are cut further, so that a block of W by the
+    panels that are summed at once stays in the first-level cache. No result depends on where the cuts are.
+    """
+    X, inputs, threads = job.examples.X, job.architecture.widths[0], job.threads
+    work = (X[:: -(-len(X) // 2048)] != 0).mean(axis=0) * 100 + 2 if len(X) else np.ones(inputs)
+    shares = np.concatenate([[0.0], np.cumsum(work) / work.sum()])
+    bounds = np.searchsorted(shares, np.arange(threads + 1) / threads).clip(0, inputs)
+    bounds[-1] = inputs
+    columns = inputs if scattered else cost.COLUMNS_AT_ONCE
+    edges, taken = [0], [0]
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        parts = -(-(last - first) // columns)
+        edges += [int(first + (last - first) * part // parts) for part in range(1, parts + 1)]
+        taken.append(len(edges) - 1)
+    return np.array(edges, np.int64), np.array(taken, np.int64)
+
+
+def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Plan:
+    """Buffers and tables for batches of `batch` samples."""
+    net, threads, examples = job.architecture, job.threads, job.examples
+    widths, layers = net.widths, len(net.strides)
+    jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
+    is_sparse = sparse(job)
+    scattered = is_sparse and cost.scatter_pays(widths[1])
+    edges, shares = edges_of(job, scattered) if is_sparse else (np.zeros(2, np.int64), np.zeros(threads + 1, np.int64))
+    blocks, list_room = len(edges) - 1, room(job) if is_sparse else 0
+    widest = max(net.strides)
+    own = {
+        PACKED: PANEL * DEPTH,
+        TILE: PANEL * max(BLOCK, PANEL),
+        ROW: widest,
+        TARGET: widest,
+        DELTA: widest,
+        CURSOR: 2 * widths[0] + 2,
+        COLUMN_SAMPLES: 0 if scattered else batch * list_room,
+        COLUMN_VALUES: 0 if scattered else batch * list_room,
+        SUMS: widths[0] * net.strides[0] if scattered else 0,
+    }
+    # unit I of an input is 1, and has a panel of its own where I is a multiple of 16
+    sizes = [0 if layer == 0 and is_sparse else _panels(width + 1) * jump for layer, width in enumerate(widths[:-1])]
+    sizes += [_panels(width) * jump for width in widths[1:]] + [_panels(widths[-1]) * jump]
+    sizes += [batch * list_room, batch * list_room, batch * (blocks + 1)]
+    # each buffer on cache lines of its own; 32-bit words
+    places = np.cumsum([0] + [-(-size // PANEL) * PANEL + PANEL for size in [*sizes, *[*own.values()] * threads]])
+    memory = aligned_zeros(int(places[-1]))
+    address = memory.ctypes.data + 4 * places
+    for layer, width in enumerate(widths[:-1]):
+        if sizes[layer]:
+            start = int(places[layer]) + width // PANEL * jump + width % PANEL
+            memory[start : start + PANEL * batch : PANEL] = 1
+    table, rows = np.zeros((layers, LAYER_WORDS), np.int64), 0
+    for layer in range(layers):
+        row = table[layer]
+        row[[INPUTS, OUTPUTS, STRIDE]] = widths[layer], widths[layer + 1], net.strides[layer]
+        row[[OFFSET, FIRST_ROW]] = net.weight_offsets[layer], rows
+        row[[AT_INPUTS, AT_DELTAS]] = address[layer], address[layers + layer]
+        row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
+        row[THRESHOLD] = drop_threshold(net.dropout[layer])
+        rows += widths[layer] + 1
+    scratch = np.zeros((threads, SCRATCH_WORDS), np.int64)
+    scratch[:, list(own)] = address[len(sizes) : -1].reshape(threads, len(own))
+    state = aligned_zeros(STATE_WORDS, np.int32)
+    samples = max(len(examples), 1) if everything else batch
+    words = np.zeros(JOB_WORDS, np.int64)
+    plan = Plan(
+        key,
+        words,
+        np.concatenate([np.zeros(JOB_NUMBERS), *[(a, 1 / (1 - d)) for a, d in zip(net.arguments, net.dropout)]]),
+        state,
+        np.zeros(3),
+        np.zeros(samples, np.float32),
+        np.zeros(samples, np.float32),
+        np.zeros((samples if everything else 0, widths[-1]), np.float32),
+        aligned_zeros(0 if everything else net.size),
+        [],
+    )
+    squares = np.zeros(rows)
+    scale, shift = (
+        np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
+        for values in (net.scale, net.shift)
+    )
+    plan.kept += [table, scratch, squares, scale, shift, edges, shares, memory]
+    words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
+    words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
+    words[[SPARSE, SCATTERED, ROOM, BLOCKS]] = is_sparse, scattered, list_room, blocks
+    words[[AT_EDGES, AT_SHARES, AT_SCRATCH]] = edges.ctypes.data, shares.ctypes.data, scratch.ctypes.data
+    words[[AT_OUTPUTS, AT_INDEX, AT_VALUE, AT_STARTS]] = address[2 * layers : 2 * layers + 4]
+    words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
+    words[[AT_PREDICTIONS, AT_GRADIENT]] = plan.predictions.ctypes.data, plan.gradient.ctypes.data
+    words[[AT_SQUARES, LOSS]] = squares.ctypes.data, LOSS_CODES[net.loss]
+    return plan
+
+
+def _fill_in(plan: Plan, job: Job) -> None:
+    """What may differ from call to call: examples, settings, parameters, state."""
+    words, examples = plan.words, job.examples
+    X = np.ascontiguousarray(examples.X)
+    labels = None if examples.labels is None else np.ascontiguousarray(examples.labels, np.int32)
+    given = [X, labels, examples.targets, examples.weights]
+    words[[AT_X, AT_LABELS, AT_TARGETS, AT_WEIGHTS]] = [0 if part is None else part.ctypes.data for part in given]
+    words[[INPUT, SAMPLES]] = BYTES if X.dtype == np.uint8 else FLOATS, len(X)
+    words[[UPDATE, AT_PARAMETERS]] = UPDATE_CODES[job.optimizer], job.parameters.ctypes.data
+    words[[SEED]] = np.array([job.seed], np.uint64).view(np.int64)
+    slots = [row.ctypes.data for row in job.state]
+    words[[AT_STATE, AT_STATE_2]] = [*slots, 0, 0][:2]
+    classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
+    settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
+    plan.numbers[:JOB_NUMBERS] = settings
+    plan.kept[8:] = [part for part in given if part is not None]

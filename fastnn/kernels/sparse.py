@@ -1,0 +1,156 @@
+"""The first layer on the non-zero values of its input, for one thread. `job` are the job's words, `w` the layer's.
+
+A sample's values are listed with their columns once a step, block of columns by block. Forward, a list picks rows of W;
+back, the lists of a batch either scatter the deltas into rows of the gradient, or are sorted by column first, and each
+column's samples pick rows of the deltas.
+"""
+
+import numpy as np
+from numba import njit
+
+from fastnn.kernels.plan import (
+    AT_DELTAS,
+    AT_EDGES,
+    AT_INDEX,
+    AT_SCALE,
+    AT_SHARES,
+    AT_STARTS,
+    AT_VALUE,
+    AT_X,
+    BLOCKS,
+    BYTES,
+    COLUMN_SAMPLES,
+    COLUMN_VALUES,
+    CURSOR,
+    INPUT,
+    INPUTS,
+    JUMP,
+    OFFSET,
+    ROOM,
+    SCATTERED,
+    STRIDE,
+    SUMS,
+)
+from fastnn.kernels.simd import PANELS_AT_ONCE, accumulate, accumulate_apart, floats, ints, octets, scatter, words
+from fastnn.layers import LANES as PANEL
+
+F = np.float32
+FLOAT = 4  # bytes
+WORD = 8
+
+
+@njit(nogil=True)
+def unpack(job, r, i):  # type: ignore[no-untyped-def]
+    """List the values of row r of the input that are not zero, scaled, as sample i of the batch."""
+    edges, blocks, scale = words(job[AT_EDGES]), job[BLOCKS], floats(job[AT_SCALE])
+    starts = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))
+    index, value = ints(job[AT_INDEX] + FLOAT * i * job[ROOM]), floats(job[AT_VALUE] + FLOAT * i * job[ROOM])
+    n, inputs = 0, edges[blocks]
+    raw, real = octets(job[AT_X] + r * inputs), floats(job[AT_X] + FLOAT * r * inputs)
+    for block in range(blocks):
+        starts[block] = n
+        # each value is written, and the place kept only if it is not zero: no branch to be guessed wrong
+        if job[INPUT] == BYTES:
+            for k in range(edges[block], edges[block + 1]):
+                index[n] = k
+                value[n] = F(raw[k]) * scale[k]
+                n += raw[k] != 0
+        else:
+            for k in range(edges[block], edges[block + 1]):
+                index[n] = k
+                value[n] = real[k] * scale[k]
+                n += real[k] != F(0)
+    starts[blocks] = n
+
+
+@njit(nogil=True)
+def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-def]
+    """Z of samples first..last, in panels at `out`."""
+    jump, blocks, stride, room = job[JUMP], job[BLOCKS], w[STRIDE], job[ROOM]
+    weights = parameters + FLOAT * w[OFFSET]
+    bias = weights + FLOAT * w[INPUTS] * stride
+    if job[SCATTERED]:  # a narrow layer: the whole list at once, on sums kept apart
+        for i in range(first, last):
+            count = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))[blocks]
+            index, value = job[AT_INDEX] + FLOAT * i * room, job[AT_VALUE] + FLOAT * i * room
+            z = out + FLOAT * PANEL * i
+            start = z
+            target = floats(z)
+            for p in range(stride // PANEL):
+                b = floats(bias + FLOAT * PANEL * p)
+                for o in range(PANEL):
+                    target[p * jump + o] = b[o]
+            if stride // PANEL * 2 <= PANELS_AT_ONCE:
+                accumulate_apart(stride // PANEL, index, value, count, weights, stride, PANEL, start, z, jump)
+            else:
+                accumulate(stride // PANEL, index, value, count, weights, stride, PANEL, start, z, jump)
+        return
+    for p in range(0, stride // PANEL, PANELS_AT_ONCE):
+        panels = min(PANELS_AT_ONCE, stride // PANEL - p)
+        for i in range(first, last):
+            for q in range(p, p + panels):
+                target, b = floats(out + FLOAT * (q * jump + PANEL * i)), floats(bias + FLOAT * PANEL * q)
+                for o in range(PANEL):
+                    target[o] = b[o]
+        for block in range(blocks):
+            for i in range(first, last):
+                starts = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))
+                at = FLOAT * (i * room + starts[block])
+                z = out + FLOAT * (p * jump + PANEL * i)
+                accumulate(panels, job[AT_INDEX] + at, job[AT_VALUE] + at, starts[block + 1] - starts[block],
+                           weights + FLOAT * PANEL * p, stride, PANEL, z, z, jump)  # fmt: skip
+
+
+@njit(nogil=True)
+def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyped-def]
+    """This thread's rows of the gradient, at scratch[SUMS]."""
+    edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
+    stride, first, last = w[STRIDE], shares[thread], shares[thread + 1]
+    sums = floats(scratch[SUMS])
+    for k in range(edges[first] * stride, edges[last] * stride):
+        sums[k] = F(0)
+    for i in range(samples):
+        starts = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))
+        at = FLOAT * (i * job[ROOM] + starts[first])
+        delta = w[AT_DELTAS] + FLOAT * PANEL * i
+        scatter(stride // PANEL, job[AT_INDEX] + at, job[AT_VALUE] + at, starts[last] - starts[first], delta,
+                job[JUMP], scratch[SUMS], stride)  # fmt: skip
+
+
+@njit(nogil=True)
+def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-def]
+    """The batch's lists by columns, for this thread's columns only: a counting sort (Knuth, TAOCP 3, 5.2).
+
+    Afterwards the values of column k end at ``cursor[k]``; they begin where those of the column before end.
+    """
+    edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
+    first, last = shares[thread], shares[thread + 1]
+    cursor, to_sample, to_value = ints(scratch[CURSOR]), ints(scratch[COLUMN_SAMPLES]), floats(scratch[COLUMN_VALUES])
+    for k in range(edges[first], edges[last]):
+        cursor[k] = 0
+    for i in range(samples):
+        starts, index = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1)), ints(job[AT_INDEX] + FLOAT * i * job[ROOM])
+        for q in range(starts[first], starts[last]):
+            cursor[index[q]] += 1
+    before = 0
+    for k in range(edges[first], edges[last]):
+        n = cursor[k]
+        cursor[k] = before
+        before += n
+    for i in range(samples):
+        starts, index = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1)), ints(job[AT_INDEX] + FLOAT * i * job[ROOM])
+        value = floats(job[AT_VALUE] + FLOAT * i * job[ROOM])
+        for q in range(starts[first], starts[last]):
+            place = cursor[index[q]]
+            to_sample[place] = i
+            to_value[place] = value[q]
+            cursor[index[q]] = place + 1
+
+
+@njit(nogil=True)
+def column_gradient(job, w, begin, end, p, panels, zeros, out, scratch):  # type: ignore[no-untyped-def]
+    """A row of the gradient, from the sorted values begin..end of its column: `panels` panels from p on, at `out`."""
+    at = FLOAT * begin
+    deltas = w[AT_DELTAS] + FLOAT * p * job[JUMP]
+    accumulate(panels, scratch[COLUMN_SAMPLES] + at, scratch[COLUMN_VALUES] + at, end - begin, deltas, PANEL,
+               job[JUMP], zeros, out, PANEL)  # fmt: skip
