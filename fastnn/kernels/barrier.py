@@ -15,9 +15,11 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from fastnn.kernels.compiling import part
 
 I32 = ir.IntType(32)
 WORD = ir.IntType(64)
@@ -141,7 +143,7 @@ _pause = _make(types.void, 1, _emit_pause)
 ONE = np.int32(1)
 
 
-@njit(nogil=True)
+@part
 def wait(state, threads):  # type: ignore[no-untyped-def]
     """Wait until all threads have come here, or one has aborted.
 
@@ -178,7 +180,7 @@ def wait(state, threads):  # type: ignore[no-untyped-def]
     return _load(state + 4 * ABORTED) != 0
 
 
-@njit(nogil=True)
+@part
 def aborted(state):  # type: ignore[no-untyped-def]
     """Whether a thread has aborted the work."""
     return _load(state + 4 * ABORTED) != 0

@@ -3,7 +3,8 @@
 Times are in cycles of one core, for vectors of the CPU's length; only their ratios matter.
 """
 
-from fastnn.kernels.simd import LANES, PANELS_AT_ONCE, PARTS
+from fastnn.kernels.simd import PANELS_AT_ONCE
+from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
 # A block of columns of W, by the panels that are summed at once, takes this much of the first-level cache.
@@ -26,4 +27,4 @@ def scatter_pays(outputs: int) -> bool:
 
     By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
     """
-    return -(-outputs // PANEL) <= PANELS_AT_ONCE and LANES > 1
+    return -(-outputs // PANEL) <= PANELS_AT_ONCE

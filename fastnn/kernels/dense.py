@@ -5,8 +5,8 @@ order of its index, whatever the tiles: so neither tiles nor threads change a bi
 """
 
 import numpy as np
-from numba import njit
 
+from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_INPUTS,
@@ -28,7 +28,7 @@ AT_ONCE = 128  # samples of a gradient's tile: their rows of two panels stay in 
 TILES_WORTH_A_COPY = 4
 
 
-@njit(nogil=True)
+@part
 def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-untyped-def]
     """Z of samples first..last, in panels at `out`."""
     depth, stride = w[INPUTS], w[STRIDE]
@@ -52,7 +52,7 @@ def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-
                 tile_by_samples(end - i, left, jump, right, right_stride, rows, start, step, z)
 
 
-@njit(nogil=True)
+@part
 def _transposed(weights, stride, rows, k, columns, to):  # type: ignore[no-untyped-def]
     """Rows k..k + 16 of W (zero beyond `rows`), transposed: 16 floats for each of `columns` columns."""
     target = floats(to)
@@ -66,7 +66,7 @@ def _transposed(weights, stride, rows, k, columns, to):  # type: ignore[no-untyp
                 target[PANEL * o + j] = F(0)
 
 
-@njit(nogil=True)
+@part
 def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[no-untyped-def]
     """The deltas of the layer below, in panels at `below`: what stands there, times delta W^T."""
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
@@ -91,7 +91,7 @@ def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[
             factor[j] *= sums[j]
 
 
-@njit(nogil=True)
+@part
 def gradient(w, jump, samples, k, end, p, out):  # type: ignore[no-untyped-def]
     """Rows k..end of the gradient, all in one panel of inputs, by panel p of the outputs: 16 floats a row, at `out`."""
     sums = floats(out)

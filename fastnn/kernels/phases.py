@@ -5,10 +5,11 @@ layer, L dense layers. The padding of every delta is kept zero, so that that of 
 """
 
 import numpy as np
-from numba import njit
 
 from fastnn.kernels import dense, sparse
+from fastnn.kernels.compiling import fast, part, spliced
 from fastnn.kernels.plan import (
+    ACTIVATED,
     ACTIVATION,
     ARGUMENT,
     AT_DELTAS,
@@ -67,8 +68,9 @@ from fastnn.kernels.plan import (
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import activate, drop, fast, hit, judge, update
+from fastnn.kernels.rows import activate, drop, hit, judge, update
 from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, octets, words
+from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -78,19 +80,19 @@ RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
 
 
-@njit(nogil=True)
+@spliced
 def layer_of(job, layer):  # type: ignore[no-untyped-def]
     """The words of a layer."""
     return words(job[AT_LAYERS] + WORD * LAYER_WORDS * layer)
 
 
-@njit(nogil=True)
+@spliced
 def scratch_of(job, thread):  # type: ignore[no-untyped-def]
     """The addresses of a thread's scratch."""
     return words(job[AT_SCRATCH] + WORD * SCRATCH_WORDS * thread)
 
 
-@njit(nogil=True)
+@part
 def number_of(job, layer, place):  # type: ignore[no-untyped-def]
     """A number of a layer, as float32."""
     return F(doubles(job[AT_NUMBERS])[JOB_NUMBERS + LAYER_NUMBERS * layer + place])
@@ -169,22 +171,18 @@ def finish_output(job, r, i, slot, share, training, scratch):  # type: ignore[no
             t[o] = F(0)
         if job[AT_LABELS]:
             t[ints(job[AT_LABELS])[r]] = F(1)
-    right = hit(units, z, scratch[TARGET])
+    hit(1 if units == 1 else 0, units, z, scratch[TARGET], job[AT_HITS] + FLOAT * slot)
     numbers = doubles(job[AT_NUMBERS])
     if training and numbers[SMOOTHING] > 0.0:
         smoothing = F(numbers[SMOOTHING])
         for o in range(units):
             t[o] = t[o] * (F(1) - smoothing) + smoothing / F(numbers[SMOOTHING_CLASSES])
-    alpha = number_of(job, layer, ARGUMENT)
-    floats(job[AT_LOSSES])[slot] = judge(job[LOSS], units, z, scratch[TARGET], delta, w[ACTIVATION], alpha)
-    floats(job[AT_HITS])[slot] = right
-    d = floats(delta)
-    for o in range(units):
-        d[o] = d[o] * share
-    for o in range(units, PANEL * panels):
-        d[o] = F(0)
+    if job[ACTIVATED]:
+        whole = (units + LANES - 1) // LANES * LANES  # as far as the loss goes: the padding beyond stays zero
+        activate(w[ACTIVATION], whole, z, delta, number_of(job, layer, ARGUMENT))
+    judge(job[LOSS], units, z, scratch[TARGET], delta, share, job[AT_LOSSES] + FLOAT * slot)
     if panels > 1:
-        a = floats(z)
+        a, d = floats(z), floats(delta)
         for p in range(panels):
             outputs = floats(job[AT_OUTPUTS] + FLOAT * (p * jump + PANEL * i))
             deltas = floats(w[AT_DELTAS] + FLOAT * (p * jump + PANEL * i))
@@ -192,7 +190,7 @@ def finish_output(job, r, i, slot, share, training, scratch):  # type: ignore[no
                 outputs[j], deltas[j] = a[PANEL * p + j], d[PANEL * p + j]
 
 
-@njit(nogil=True)
+@spliced
 def say(job, i, slot):  # type: ignore[no-untyped-def]
     """The outputs of sample i become a row of the predictions."""
     units = layer_of(job, job[LAYERS] - 1)[OUTPUTS]
@@ -201,7 +199,7 @@ def say(job, i, slot):  # type: ignore[no-untyped-def]
         row[o] = floats(job[AT_OUTPUTS] + FLOAT * (o // PANEL * job[JUMP] + PANEL * i))[o % PANEL]
 
 
-@njit(nogil=True, error_model="numpy")
+@spliced
 def over_samples(job, thread, mode, first, last, begin, epoch, weight, order):  # type: ignore[no-untyped-def]
     """Phase 1 for samples first..last of the batch that begins at `begin` of the order; `weight` is the batch's."""
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
@@ -258,10 +256,12 @@ def apply(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyp
     state = job[AT_STATE] + at if job[AT_STATE] else 0
     more = job[AT_STATE_2] + at if job[AT_STATE_2] else 0
     rate, epsilon = F(hyper[RATE]), F(hyper[EPSILON])
-    update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, numbers[FIRST], numbers[SECOND])
+    first, second = numbers[FIRST], numbers[SECOND]
+    update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, F(first), F(1.0 - first), F(second),
+           F(1.0 - second))  # fmt: skip
 
 
-@njit(nogil=True)
+@spliced
 def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
     """Store a part of the gradient: n columns of rows k..k + rows."""
     values = floats(g)
@@ -271,7 +271,7 @@ def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
             stored[o] = values[n * row + o]
 
 
-@njit(nogil=True)
+@spliced
 def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
     """Store a part of the gradient, or apply it."""
     if store:
@@ -280,7 +280,7 @@ def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-unt
         apply(job, w, k, rows, column, n, g, F(1), hyper)
 
 
-@njit(nogil=True)
+@spliced
 def share_of_rows(job, layer, thread, threads):  # type: ignore[no-untyped-def]
     """Which rows of a layer this thread takes; row I is the bias. No result depends on it."""
     inputs = layer_of(job, layer)[INPUTS]
@@ -290,7 +290,7 @@ def share_of_rows(job, layer, thread, threads):  # type: ignore[no-untyped-def]
     return (inputs + 1) * thread // threads, (inputs + 1) * (thread + 1) // threads
 
 
-@njit(nogil=True)
+@spliced
 def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """Rows first..last of a dense layer's gradient."""
     w = layer_of(job, layer)
@@ -303,7 +303,7 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
         k = end
 
 
-@fast
+@spliced
 def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """This thread's rows of the gradient of a first layer that reads sparse input; the last one takes the bias."""
     w, jump = layer_of(job, 0), job[JUMP]
@@ -337,7 +337,7 @@ def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ign
         pass_on(job, w, w[INPUTS], 1, 0, stride, scratch[ROW], store, hyper)
 
 
-@njit(nogil=True)
+@spliced
 def square_sums(job, layer, first, last):  # type: ignore[no-untyped-def]
     """The sum of the squares of each stored row, in float64."""
     w, squares = layer_of(job, layer), doubles(job[AT_SQUARES])
@@ -348,7 +348,7 @@ def square_sums(job, layer, first, last):  # type: ignore[no-untyped-def]
         squares[w[FIRST_ROW] + k] = total
 
 
-@njit(nogil=True)
+@spliced
 def over_rows(job, thread, threads, size, store, hyper):  # type: ignore[no-untyped-def]
     """Phase 2: this thread's rows of every gradient, applied at once, or stored with the sum of their squares."""
     scratch = scratch_of(job, thread)
@@ -362,7 +362,7 @@ def over_rows(job, thread, threads, size, store, hyper):  # type: ignore[no-unty
             square_sums(job, layer, first, last)
 
 
-@njit(nogil=True, error_model="numpy")
+@spliced
 def over_stored(job, thread, threads, hyper):  # type: ignore[no-untyped-def]
     """Phase 3, with clipping: scale the stored gradient by its norm and apply it. Every thread sums the same norm."""
     top = layer_of(job, job[LAYERS] - 1)

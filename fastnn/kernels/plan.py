@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.kernels import cost
 from fastnn.kernels.barrier import STATE_WORDS
 from fastnn.kernels.job import Examples, Job
-from fastnn.kernels.rows import ACTIVATION_CODES, LOSS_CODES, UPDATE_CODES
+from fastnn.kernels.rows import ACTIVATION_CODES, LOSS_CODES, LOSSES, UPDATE_CODES
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import Architecture, aligned_zeros
 from fastnn.rng import drop_threshold
@@ -51,6 +51,7 @@ _place = count()
     AT_SHARES,  # int64 (threads + 1,): the blocks that each thread takes
     AT_SCRATCH,  # words (threads, SCRATCH_WORDS)
     LOSS,  # code
+    ACTIVATED,  # whether the loss takes outputs, not Z
     UPDATE,  # code
     SEED,
     AT_OUTPUTS,  # Z, then A of the last layer, in panels
@@ -63,8 +64,8 @@ _place = count()
     AT_SQUARES,  # float64: the sum of squares of each row of the gradient
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(36))
-JOB_WORDS = 36
+) = (next(_place) for _ in range(37))
+JOB_WORDS = 37
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -261,7 +262,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[AT_OUTPUTS, AT_INDEX, AT_VALUE, AT_STARTS]] = address[2 * layers : 2 * layers + 4]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
     words[[AT_PREDICTIONS, AT_GRADIENT]] = plan.predictions.ctypes.data, plan.gradient.ctypes.data
-    words[[AT_SQUARES, LOSS]] = squares.ctypes.data, LOSS_CODES[net.loss]
+    words[[AT_SQUARES, LOSS, ACTIVATED]] = squares.ctypes.data, LOSS_CODES[net.loss], LOSSES[net.loss].activated
     return plan
 
 

@@ -1,107 +1,105 @@
-"""What the fused kernels do to a run of floats: activations, losses, updates, dropout. Each a row in a table.
+"""What the fused kernels do to runs of floats: activations, losses, updates, dropout. Each a row in a table.
 
-The formulas and their sources stand in kernels/reference.py. A table becomes one compiled function that picks its row
-by code, so a network is data and everything is compiled once.
+The formulas and their sources stand in kernels/reference.py. Each row is a formula on vectors, and becomes a loop of its
+own; the code of a row picks it at run time, so a network is data and everything is compiled once. Runs are whole vectors:
+what lies beyond the last unit is padding.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
 
 from fastnn import rng
-from fastnn.kernels.elementary import exp, normal, sigmoid, softplus, tanh
+from fastnn.kernels.compiling import part
+from fastnn.kernels.elementary import exp, log, normal, sigmoid, softplus, tanh
 from fastnn.kernels.simd import floats
+from fastnn.kernels.vectors import (
+    F32,
+    I32,
+    LANES,
+    VECTOR,
+    WORD,
+    Mask,
+    Vector,
+    at,
+    family,
+    lanes_from,
+    load,
+    maximum,
+    number,
+    repeat,
+    store,
+    where,
+    word,
+)
 
 F = np.float32
-# Contraction and reassociation, but never nnan or ninf: a NaN must stay visible.
-FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
-fast = njit(nogil=True, fastmath=FAST, error_model="numpy")
-inlined = njit(nogil=True, fastmath=FAST, error_model="numpy", forceinline=True)  # a call would stop vectorisation
+POINTER = VECTOR.as_pointer()
 
 
-def choose(functions: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
-    """Compile a table into one function ``pick(code, *arguments)`` that calls the function at place `code`."""
-    *rest, last = functions
-    if not rest:
-        return inlined(lambda code, *arguments: last(*arguments))
-    others, place = choose(rest), len(rest)
-
-    @inlined
-    def pick(code, *arguments):  # type: ignore[no-untyped-def]
-        if code == place:
-            return last(*arguments)
-        return others(code, *arguments)
-
-    return pick
+def _vector(b: Any, pointer: Any, place: Any) -> Any:
+    """A pointer to the vector that begins `place` floats further on."""
+    return b.bitcast(at(b, pointer, place), POINTER)
 
 
-# ---------------------------------------------------------------- activations: z -> (f(z), f'(z))
+# ---------------------------------------------------------------- activations: z, alpha -> f(z), f'(z)
+
+Pair = tuple[Vector, Vector]
 
 
-@inlined
-def _identity(z, alpha):  # type: ignore[no-untyped-def]
-    return z, F(1)
+def _one_if(mask: Mask) -> Vector:
+    return where(mask, Vector(mask.builder, ir.Constant(VECTOR, [1.0] * LANES)), 0.0)
 
 
-@inlined
-def _relu(z, alpha):  # type: ignore[no-untyped-def]
-    return (F(0) if z <= F(0) else z), (F(1) if z > F(0) else F(0))
+def _identity(z: Vector, alpha: Vector) -> Pair:
+    return z, where(z < 0.0, 1.0, 1.0)
 
 
-@inlined
-def _leaky_relu(z, alpha):  # type: ignore[no-untyped-def]
-    return (z if z > F(0) else alpha * z), (F(1) if z > F(0) else alpha)
+def _relu(z: Vector, alpha: Vector) -> Pair:
+    return where(z <= 0.0, 0.0, z), _one_if(z > 0.0)
 
 
-@inlined
-def _elu(z, alpha):  # type: ignore[no-untyped-def]
-    e = exp(F(0) if z > F(0) else z)
+def _leaky_relu(z: Vector, alpha: Vector) -> Pair:
+    return where(z > 0.0, z, alpha * z), where(z > 0.0, 1.0, alpha)
+
+
+def _elu(z: Vector, alpha: Vector) -> Pair:
+    e = exp(where(z > 0.0, 0.0, z))
     # near 0, exp(z) - 1 cancels; there expm1(z) = tanh(z / 2) (exp(z) + 1)
-    below = tanh(F(0.5) * z) * (e + F(1))
-    return (z if z > F(0) else alpha * below), (F(1) if z > F(0) else alpha * e)
+    below = tanh(0.5 * z) * (e + 1.0)
+    return where(z > 0.0, z, alpha * below), where(z > 0.0, 1.0, alpha * e)
 
 
-@inlined
-def _sigmoid(z, alpha):  # type: ignore[no-untyped-def]
-    return sigmoid(z), sigmoid(z) * sigmoid(-z)
+def _sigmoid(z: Vector, alpha: Vector) -> Pair:
+    e = exp(-abs(z))  # s(-|z|) = e / (1 + e): both s(z) and s(-z) from one exponential, neither by cancellation
+    large = 1.0 / (1.0 + e)
+    small = e * large
+    return where(z < 0.0, small, where(z <= 0.0, large, where(z > 0.0, large, z))), large * small
 
 
-@inlined
-def _tanh(z, alpha):  # type: ignore[no-untyped-def]
+def _tanh(z: Vector, alpha: Vector) -> Pair:
     a = tanh(z)
-    return a, (F(1) - a) * (F(1) + a)
+    return a, (1.0 - a) * (1.0 + a)
 
 
-@inlined
-def _softplus(z, alpha):  # type: ignore[no-untyped-def]
+def _softplus(z: Vector, alpha: Vector) -> Pair:
     return softplus(z), sigmoid(z)
 
 
-@inlined
-def _gelu(z, alpha):  # type: ignore[no-untyped-def]
+def _gelu(z: Vector, alpha: Vector) -> Pair:
     below, density = normal(z)
     return z * below, below + z * density
 
 
-@inlined
-def _silu(z, alpha):  # type: ignore[no-untyped-def]
+def _silu(z: Vector, alpha: Vector) -> Pair:
     s = sigmoid(z)
-    return z * s, s * (F(1) + z * sigmoid(-z))
-
-
-def _each(function: Callable[..., Any]) -> Callable[..., Any]:
-    @inlined
-    def apply(n, a, d, alpha):  # type: ignore[no-untyped-def]
-        for o in range(n):
-            a[o], d[o] = function(a[o], alpha)
-
-    return apply
+    return z * s, s * (1.0 + z * sigmoid(-z))
 
 
 # softmax stands only at the output, where its loss below takes its place
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Vector, Vector], Pair]] = {
     "identity": _identity,
     "relu": _relu,
     "leaky_relu": _leaky_relu,
@@ -114,128 +112,199 @@ ACTIVATIONS = {
     "softmax": _identity,
 }
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
-_pick_activation = choose(_each(function) for function in ACTIVATIONS.values())
 
 
-@fast
-def activate(code, n, a, d, alpha):  # type: ignore[no-untyped-def]
-    """a[:n] = f(a), d[:n] = f'(a), at two addresses."""
-    _pick_activation(code, n, floats(a), floats(d), alpha)
+def _activate(b: Any, code: int, count: Any, at_a: Any, at_d: Any, x_alpha: Any) -> None:
+    function, alpha = list(ACTIVATIONS.values())[code], number(b, x_alpha)
+
+    def turn(q: Any, _: list[Any]) -> list[Any]:
+        z = _vector(b, at_a, q)
+        a, d = function(Vector(b, b.load(z, align=4)), alpha)
+        store(b, [a.value, d.value], [z, _vector(b, at_d, q)])
+        return []
+
+    repeat(b, count, LANES, [], turn)
 
 
-# ------------------------------------------------- losses: n of (z, t) -> output a = z, delta d = dLoss/dz, the loss
+# (code, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a)
+activate = family("count at_a at_d x_alpha", range(len(ACTIVATIONS)), _activate)
 
 
-@inlined
-def _cross_entropy(n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
-    a, t, d = floats(a), floats(t), floats(d)
-    top = a[0]
-    for o in range(1, n):
-        top = max(top, a[o])
-    total, weight, loss = F(0), F(0), F(0)
-    for o in range(n):
-        z = a[o] - top
-        a[o] = exp(z)
-        total += a[o]
-        weight += t[o]
-        loss -= t[o] * z
-    share = F(1) / total
-    for o in range(n):
-        a[o] = a[o] * share
-        d[o] = a[o] * weight - t[o]
-    return loss + weight * F(np.log(total))
+# ---------------------------------------------------------------- losses of one sample: z, t -> the loss; z = a, d = dLoss/dz
 
 
-@inlined
-def _binary_cross_entropy(n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
-    a, t, d = floats(a), floats(t), floats(d)
-    loss = F(0)
-    for o in range(n):
-        loss += t[o] * softplus(-a[o]) + (F(1) - t[o]) * softplus(a[o])
-        a[o] = sigmoid(a[o])
-        d[o] = a[o] - t[o]
-    return loss
+class Row:
+    """A sample's Z (or A), its targets t and its deltas d, vector by vector; `units` of them count."""
+
+    def __init__(self, b: Any, units: Any, z: Any, t: Any, d: Any):
+        self.b, self.units, self.z, self.t, self.d = b, units, z, t, d
+
+    def fold(self, start: Sequence[Vector | float], turn: Callable[..., list[Vector]]) -> list[Vector]:
+        """``held = turn(place, valid, held, z, t)`` for each vector in turn; the last `held`."""
+        b = self.b
+        held = [s.value if isinstance(s, Vector) else ir.Constant(VECTOR, [float(s)] * LANES) for s in start]
+
+        def step(q: Any, inside: list[Any]) -> list[Any]:
+            valid = self.place(q) < number(b, b.sitofp(self.units, F32))
+            z, t = (Vector(b, v) for v in load(b, [_vector(b, self.z, q), _vector(b, self.t, q)]))
+            return [v.value for v in turn(q, valid, [Vector(b, v) for v in inside], z, t)]
+
+        return [Vector(b, v) for v in repeat(b, self.units, LANES, held, step)]
+
+    def place(self, q: Any) -> Vector:
+        """The numbers of the units of the vector that begins at unit q."""
+        return lanes_from(self.b, q)
+
+    def write(self, q: Any, a: Vector, d: Vector | None = None) -> None:
+        """Store outputs (and deltas) of the vector that begins at unit q."""
+        store(self.b, [a.value], [_vector(self.b, self.z, q)])
+        if d is not None:
+            store(self.b, [d.value], [_vector(self.b, self.d, q)])
+
+    def factor(self, q: Any) -> Vector:
+        """What stands in the deltas of the vector that begins at unit q."""
+        return Vector(self.b, self.b.load(_vector(self.b, self.d, q), align=4))
 
 
-@inlined
-def _quadratic(n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
-    activate(activation, n, a, d, alpha)
-    a, t, d, loss = floats(a), floats(t), floats(d), F(0)
-    for o in range(n):
-        error = a[o] - t[o]
-        loss += F(0.5) * error * error
-        d[o] = error * d[o]
-    return loss
+FAR_BELOW = -1e30  # stands for the Z of a unit that is not there
 
 
-LOSSES = {"cross_entropy": _cross_entropy, "binary_cross_entropy": _binary_cross_entropy, "quadratic": _quadratic}
+def _cross_entropy(row: Row, share: Vector) -> Vector:
+    (top,) = row.fold([FAR_BELOW], lambda q, valid, held, z, t: [maximum(held[0], where(valid, z, FAR_BELOW))])
+    top = top.largest()
+
+    def exponentials(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        total, weight, loss = held
+        z = where(valid, z - top, FAR_BELOW)
+        e = exp(z)
+        row.write(q, e)
+        return [total + e, weight + t, loss - t * z]
+
+    total, weight, loss = (v.total() for v in row.fold([0.0, 0.0, 0.0], exponentials))
+    part_of = 1.0 / total
+
+    def outputs(q: Any, valid: Mask, held: list[Vector], e: Vector, t: Vector) -> list[Vector]:
+        a = e * part_of
+        row.write(q, a, (a * weight - t) * share)
+        return []
+
+    row.fold([], outputs)
+    return loss + weight * log(total)
+
+
+def _binary_cross_entropy(row: Row, share: Vector) -> Vector:
+    def turn(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        loss = t * softplus(-z) + (1.0 - t) * softplus(z)
+        a = sigmoid(z)
+        row.write(q, a, where(valid, (a - t) * share, 0.0))
+        return [held[0] + where(valid, loss, 0.0)]
+
+    return row.fold([0.0], turn)[0].total()
+
+
+def _quadratic(row: Row, share: Vector) -> Vector:
+    def turn(q: Any, valid: Mask, held: list[Vector], a: Vector, t: Vector) -> list[Vector]:
+        error = a - t
+        row.write(q, a, where(valid, error * row.factor(q) * share, 0.0))
+        return [held[0] + where(valid, 0.5 * error * error, 0.0)]
+
+    return row.fold([0.0], turn)[0].total()
+
+
+class Loss(NamedTuple):
+    """A loss, and whether it takes outputs with f' in their deltas, or Z as it is (it then knows its activation)."""
+
+    function: Callable[[Row, Vector], Vector]
+    activated: bool = False
+
+
+LOSSES = {
+    "cross_entropy": Loss(_cross_entropy),
+    "binary_cross_entropy": Loss(_binary_cross_entropy),
+    "quadratic": Loss(_quadratic, activated=True),
+}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
-_pick_loss = choose(LOSSES.values())
 
 
-@fast
-def judge(code, n, a, t, d, activation, alpha):  # type: ignore[no-untyped-def]
-    """The loss of one sample with Z in a[:n] and targets t[:n]; leaves the output in a and the delta in d."""
-    return _pick_loss(code, n, a, t, d, activation, alpha)
+def _judge(b: Any, code: int, units: Any, at_z: Any, at_t: Any, at_d: Any, x_share: Any, at_loss: Any) -> None:
+    row = Row(b, units, at_z, at_t, at_d)
+    loss = list(LOSSES.values())[code].function(row, number(b, x_share))
+    b.store(b.extract_element(loss.value, ir.Constant(I32, 0)), at_loss)
 
 
-@fast
-def hit(n, z, t):  # type: ignore[no-untyped-def]
-    """Whether a sample is classified right (see reference.hits), as 0 or 1."""
-    z, t = floats(z), floats(t)
-    if n == 1:
-        return F(1) if (z[0] > F(0)) == (t[0] > F(0.5)) else F(0)
-    said, true = 0, 0
-    for o in range(1, n):
-        said = o if z[o] > z[said] else said
-        true = o if t[o] > t[true] else true
-    return F(1) if said == true else F(0)
+# (code, units, z, t, d, share, loss): the loss of a sample; z becomes the output, d the delta times `share`
+judge = family("units at_z at_t at_d x_share at_loss", range(len(LOSSES)), _judge)
 
 
-# ------------------------------------- updates: of n parameters p, and the state s, u, by a gradient g
+def _hit(b: Any, single: int, units: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
+    row = Row(b, units, at_z, at_t, at_t)
+    if single:
+        z, t = (Vector(b, b.load(_vector(b, pointer, 0), align=4)) for pointer in (at_z, at_t))
+        both = _one_if(z > 0.0) - _one_if(t > 0.5)
+        right = _one_if(both.same(0.0))
+    else:
+
+        def largest(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+            return [maximum(h, where(valid, v, FAR_BELOW)) for h, v in zip(held, (z, t), strict=True)]
+
+        tops = [v.largest() for v in row.fold([FAR_BELOW, FAR_BELOW], largest)]
+
+        def first(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+            place, found = row.place(q), []
+            for h, v, top in zip(held, (z, t), tops, strict=True):
+                here = where(v.same(top) & valid, place, -FAR_BELOW)
+                found.append(where(here < h, here, h))
+            return found
+
+        said, true = (v.smallest() for v in row.fold([-FAR_BELOW, -FAR_BELOW], first))
+        right = _one_if(said.same(true))
+    b.store(b.extract_element(right.value, ir.Constant(I32, 0)), at_hit)
 
 
-@inlined
-def _sgd(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    for o in range(n):
-        p[o] -= rate * g[o]
+# (single, units, z, t, hit): 1 or 0, whether a sample is classified right (see reference.hits); `single`: of one output
+hit = family("units at_z at_t at_hit", range(2), _hit)
 
 
-@inlined
-def _momentum(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    keep = F(first)
-    for o in range(n):
-        s[o] = keep * s[o] - rate * g[o]
-        p[o] += s[o]
+# ---------------------------------------------------------------- updates: p, g, state, settings -> p, state
 
 
-@inlined
-def _nesterov(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    keep = F(first)
-    for o in range(n):
-        step = rate * g[o]
-        s[o] = keep * s[o] - step
-        p[o] += keep * s[o] - step
+class Settings(NamedTuple):
+    """A step's numbers in all lanes; `take` is 1 - `keep`, formed before rounding: after it, 1 - 0.999 is off by 1e-5."""
+
+    rate: Vector
+    epsilon: Vector
+    keep: Vector
+    take: Vector
+    keep2: Vector
+    take2: Vector
 
 
-@inlined
-def _rmsprop(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    keep, take = F(first), F(1.0 - first)  # 1 - first before rounding: after it, 1 - 0.999 is off by 1e-5 of itself
-    for o in range(n):
-        s[o] = keep * s[o] + take * g[o] * g[o]
-        p[o] -= rate * g[o] / (np.sqrt(s[o]) + epsilon)
+def _sgd(p: Vector, g: Vector, h: Settings) -> tuple[Vector, ...]:
+    return (p - h.rate * g,)
 
 
-@inlined
-def _adam(n, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    keep, take, keep2, take2 = F(first), F(1.0 - first), F(second), F(1.0 - second)
-    for o in range(n):
-        s[o] = keep * s[o] + take * g[o]
-        u[o] = keep2 * u[o] + take2 * g[o] * g[o]
-        p[o] -= rate * s[o] / (np.sqrt(u[o]) + epsilon)
+def _momentum(p: Vector, g: Vector, h: Settings, v: Vector) -> tuple[Vector, ...]:
+    v = h.keep * v - h.rate * g
+    return p + v, v
 
 
-UPDATES = {
+def _nesterov(p: Vector, g: Vector, h: Settings, v: Vector) -> tuple[Vector, ...]:
+    step = h.rate * g
+    v = h.keep * v - step
+    return p + (h.keep * v - step), v
+
+
+def _rmsprop(p: Vector, g: Vector, h: Settings, s: Vector) -> tuple[Vector, ...]:
+    s = h.keep * s + h.take * g * g
+    return p - h.rate * g / (s.root() + h.epsilon), s
+
+
+def _adam(p: Vector, g: Vector, h: Settings, s: Vector, u: Vector) -> tuple[Vector, ...]:
+    s, u = h.keep * s + h.take * g, h.keep2 * u + h.take2 * g * g
+    return p - h.rate * s / (u.root() + h.epsilon), s, u
+
+
+UPDATES: dict[str, Callable[..., tuple[Vector, ...]]] = {
     "sgd": _sgd,
     "momentum": _momentum,
     "nesterov": _nesterov,
@@ -246,26 +315,32 @@ UPDATES = {
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
 
 
-def _rowwise(function: Callable[..., Any]) -> Callable[..., Any]:
-    @inlined
-    def apply(rows, n, stride, p, g, s, u, *settings):  # type: ignore[no-untyped-def]
-        for row in range(rows):
-            at = 4 * stride * row
-            function(n, floats(p + at), floats(g + 4 * n * row), floats(s + at), floats(u + at), *settings)
+def _update(b: Any, code: int, rows: Any, count: Any, stride: Any, at_p: Any, at_g: Any, at_s: Any, at_u: Any,
+            *x_settings: Any) -> None:  # fmt: skip
+    function = list(UPDATES.values())[code]
+    slots, settings = function.__code__.co_argcount - 3, Settings(*(number(b, x) for x in x_settings))
 
-    return apply
+    def row(_: Any, bases: list[Any]) -> list[Any]:
+        p, g, *state = bases
+
+        def turn(q: Any, _: list[Any]) -> list[Any]:
+            places = [_vector(b, base, q) for base in (p, *state)]
+            parameter, *memory = (Vector(b, value) for value in load(b, places))
+            gradient = Vector(b, b.load(_vector(b, g, q), align=4))
+            store(b, [v.value for v in function(parameter, gradient, settings, *memory)], places)
+            return []
+
+        repeat(b, count, LANES, [], turn)
+        return [at(b, p, stride), at(b, g, count), *(at(b, base, stride) for base in state)]
+
+    repeat(b, rows, 1, [at_p, at_g, *[at_s, at_u][:slots]], row)
 
 
-_pick_update = choose(_rowwise(function) for function in UPDATES.values())
-
-
-@fast
-def update(code, rows, n, stride, p, g, s, u, rate, epsilon, first, second):  # type: ignore[no-untyped-def]
-    """Update n parameters of each of `rows` rows at p, and their state at s and u, by the gradient at g.
-
-    Addresses; those of the state may be 0. Rows lie `stride` floats apart, those of g next to each other.
-    """
-    _pick_update(code, rows, n, stride, p, g, s, u, rate, epsilon, first, second)
+# (code, rows, count, stride, p, g, s, u, *Settings): update `count` parameters of each of `rows` rows at p, and their
+# state at s and u, by the gradient at g. Rows lie `stride` floats apart, those of g next to each other.
+update = family(
+    "rows count stride at_p at_g at_s at_u x_rate x_epsilon x_keep x_take x_keep2 x_take2", range(len(UPDATES)), _update
+)
 
 
 # ---------------------------------------------------------------- dropout: the twin of fastnn.rng, value by value
@@ -277,7 +352,7 @@ ROUNDS = rng.ROUNDS
 PURPOSE = np.uint64(rng.PURPOSES["dropout"] << 16)
 
 
-@njit(nogil=True)
+@part
 def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     for _ in range(ROUNDS):
         first, second = M0 * c0, M1 * c2
@@ -286,7 +361,7 @@ def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(nogil=True)
+@part
 def drop(n, a, factor, seed, layer, epoch, sample, first, threshold, kept):  # type: ignore[no-untyped-def]
     """Apply inverted dropout to values first..first + n of a sample, at `a`, and to their derivatives, in place.
 

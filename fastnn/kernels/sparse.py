@@ -6,8 +6,8 @@ column's samples pick rows of the deltas.
 """
 
 import numpy as np
-from numba import njit
 
+from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_EDGES,
@@ -39,7 +39,7 @@ FLOAT = 4  # bytes
 WORD = 8
 
 
-@njit(nogil=True)
+@part
 def unpack(job, r, i):  # type: ignore[no-untyped-def]
     """List the values of row r of the input that are not zero, scaled, as sample i of the batch."""
     edges, blocks, scale = words(job[AT_EDGES]), job[BLOCKS], floats(job[AT_SCALE])
@@ -63,7 +63,7 @@ def unpack(job, r, i):  # type: ignore[no-untyped-def]
     starts[blocks] = n
 
 
-@njit(nogil=True)
+@part
 def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-def]
     """Z of samples first..last, in panels at `out`."""
     jump, blocks, stride, room = job[JUMP], job[BLOCKS], w[STRIDE], job[ROOM]
@@ -101,7 +101,7 @@ def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-de
                            weights + FLOAT * PANEL * p, stride, PANEL, z, z, jump)  # fmt: skip
 
 
-@njit(nogil=True)
+@part
 def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyped-def]
     """This thread's rows of the gradient, at scratch[SUMS]."""
     edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
@@ -117,7 +117,7 @@ def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyp
                 job[JUMP], scratch[SUMS], stride)  # fmt: skip
 
 
-@njit(nogil=True)
+@part
 def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-def]
     """The batch's lists by columns, for this thread's columns only: a counting sort (Knuth, TAOCP 3, 5.2).
 
@@ -147,7 +147,7 @@ def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-de
             cursor[index[q]] = place + 1
 
 
-@njit(nogil=True)
+@part
 def column_gradient(job, w, begin, end, p, panels, zeros, out, scratch):  # type: ignore[no-untyped-def]
     """A row of the gradient, from the sorted values begin..end of its column: `panels` panels from p on, at `out`."""
     at = FLOAT * begin

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.kernels import fused
 from fastnn.kernels.job import Examples, Job
-from fastnn.kernels.workspace import prepare
+from fastnn.kernels.plan import SPARSE, prepare
 from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
 
 
@@ -57,31 +57,22 @@ def test_a_pass_does_not_depend_on_which_thread_is_ahead(mode):
     batch = 500  # so that the last batch is a partial one
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         job.workspace = None
-        net, data, settings, work, state = prepare(job, np.arange(1100), batch, True)
-        hyper = np.zeros((3, 3))
+        plan, rows, hyper = prepare(job, batch, True), np.arange(1100), np.zeros((3, 3))
+        kernel, _ = fused.launch.compiled(fused.make, fused._first_call)
+        addresses = plan.words.ctypes.data, rows.ctypes.data, hyper.ctypes.data
         for thread in order:
-            kernel, _ = fused.launch.compiled(fused.make, fused._first_call)
-            rows = np.arange(1100)
-            params = job.parameters.ctypes.data
-            kernel(thread, 3, mode, rows, batch, 0, 0, hyper, net, data, settings, params, state, work, work.totals)
-        np.testing.assert_array_equal(work.losses, expected.losses)
-        np.testing.assert_array_equal(work.hits, expected.hits)
-        np.testing.assert_array_equal(work.predictions, expected.predictions)
+            kernel(thread, 3, mode, addresses[0], addresses[1], 1100, batch, 0, 0, addresses[2], 3)
+        np.testing.assert_array_equal(plan.losses, expected.losses)
+        np.testing.assert_array_equal(plan.hits, expected.hits)
+        np.testing.assert_array_equal(plan.predictions, expected.predictions)
 
 
 def test_the_input_form_changes_no_bit():
-    sparse, dense = make_job(), make_job()
-    dense.examples.packed = fused_pack(dense)
-    rows = np.arange(50)
-    assert sparse.examples.packed is None
+    sparse, dense, rows = make_job(), make_job(), np.arange(50)
+    dense.examples.density = 1.0
     np.testing.assert_array_equal(fused.gradients(sparse, rows)[1], fused.gradients(dense, rows)[1])
-    assert sparse.examples.packed.form != dense.examples.packed.form
-
-
-def fused_pack(job: Job) -> object:
-    from fastnn.kernels.workspace import pack
-
-    return pack(job.examples.X, sparse_allowed=False)
+    assert sparse.workspace.words[SPARSE]
+    assert not dense.workspace.words[SPARSE]
 
 
 def test_padding_stays_zero():

@@ -280,6 +280,6 @@ def test_the_real_kernel_is_made_anew_after_an_edit_in_another_file(tmp_path):
     assert run() == ["False", "1.0"]
     rows = copy / "kernels" / "rows.py"
     text = rows.read_text()
-    assert "return (F(0) if z <= F(0) else z)," in text
-    rows.write_text(text.replace("return (F(0) if z <= F(0) else z),", "return (F(0) if z <= F(0) else z + z),"))
+    assert "where(z <= 0.0, 0.0, z)" in text
+    rows.write_text(text.replace("where(z <= 0.0, 0.0, z)", "where(z <= 0.0, 0.0, z + z)"))
     assert run() == ["True", "2.0"]

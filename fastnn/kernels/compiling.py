@@ -1,0 +1,16 @@
+"""How the parts of the step are compiled: options of Numba, each for a kind of function.
+
+A part is called by compiled code alone, so it goes without the wrappers that would let Python or C call it: those took
+a quarter of the time of a compilation.
+"""
+
+from numba import njit
+
+_PART = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Contraction and reassociation, but never nnan or ninf: a NaN must stay visible.
+_FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
+
+part = njit(**_PART)
+fast = njit(**_PART, fastmath=_FAST)
+# Put in its caller before anything is compiled: each level of calls would be optimised once more with all below it.
+spliced = njit(**_PART, inline="always")

@@ -1,0 +1,319 @@
+"""Vectors of float32 in LLVM's IR, written as formulas: the building blocks of the explicit SIMD.
+
+Numba has no vector type, so vectors live inside intrinsics. Each loop is a function of its own in the compiled module:
+the register allocator sees nothing else, and it is compiled once however often it is called. Vectors are as long as the
+CPU's (fastnn.kernels.cpu); without any, LLVM lowers the same code to what there is.
+
+A `Vector` is a value of the program that is being built: ``p * r + 1.5`` emits the instructions. A product and a sum
+may be contracted to one multiply-add, and nothing else: reassociation would undo range reductions, and a NaN stays one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastnn.kernels import cpu
+from fastnn.layers import LANES as PANEL
+
+F32 = ir.FloatType()
+I32 = ir.IntType(32)
+WORD = ir.IntType(64)
+FLOATS = F32.as_pointer()
+INTS = I32.as_pointer()
+KINDS = {"at_int_": INTS, "at_": FLOATS, "x_": F32, "": WORD}  # of an argument, by how its name begins
+
+LANES = cpu.lanes()
+REGISTERS = cpu.registers()
+FUSED = bool(cpu.features() & {"fma", "avx512f", "neon"})  # without, a * b + c is rounded twice: as the CPU can
+VECTOR = ir.VectorType(F32, LANES)
+PARTS = PANEL // LANES  # vectors of a panel's row
+
+# ---------------------------------------------------------------- building blocks
+
+
+def word(value: int) -> ir.Constant:
+    """A constant of the program."""
+    return ir.Constant(WORD, value)
+
+
+def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c. Declared by name: llvmlite's declare_intrinsic knows no vectors."""
+    if not FUSED:
+        return builder.fadd(builder.fmul(a, b), c)
+    name = f"llvm.fma.v{LANES}f32"
+    function = builder.module.globals.get(name) or ir.Function(
+        builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name
+    )
+    return builder.call(function, [a, b, c])
+
+
+def broadcast(builder: Any, scalar: Any) -> Any:
+    """A float32 in all lanes."""
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+    zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def at(builder: Any, pointer: Any, place: Any) -> Any:
+    """The pointer `place` elements further on: a number, or a word of the program."""
+    return builder.gep(pointer, [word(place) if isinstance(place, int) else place])
+
+
+def row_of(builder: Any, pointer: Any) -> list[Any]:
+    """Pointers to the vectors of a panel's row."""
+    kind = VECTOR.as_pointer()
+    return [builder.bitcast(at(builder, pointer, part * LANES), kind) for part in range(PARTS)]
+
+
+def load(builder: Any, pointers: Sequence[Any]) -> list[Any]:
+    """The vectors at some pointers."""
+    return [builder.load(pointer, align=4) for pointer in pointers]
+
+
+def store(builder: Any, values: Sequence[Any], pointers: Sequence[Any]) -> None:
+    """Store each vector at its pointer."""
+    for value, pointer in zip(values, pointers, strict=True):
+        builder.store(value, pointer, align=4)
+
+
+def repeat(
+    builder: Any, count: Any, step: int, held: Sequence[Any], turn: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
+    """``for q in range(0, count, step): held = turn(q, held)``, with the values kept in registers; their last."""
+    entry = builder.block
+    loop, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", count, word(0)), loop, done)
+    builder.position_at_end(loop)
+    q = builder.phi(WORD)
+    inside = [builder.phi(value.type) for value in held]
+    later = turn(q, inside)
+    following, end = builder.add(q, word(step)), builder.block
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+    for phi, before, after in zip([q, *inside], [word(0), *held], [following, *later], strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(after, end)
+    builder.position_at_end(done)
+    results = [builder.phi(value.type) for value in held]
+    for phi, before, after in zip(results, held, later, strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(after, end)
+    return results
+
+
+def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> Callable[..., None]:
+    """An intrinsic ``(size, *arguments)`` that calls the function which ``body(builder, size, *arguments)`` emits.
+
+    `arguments` are names, which tell their kind by `KINDS`: addresses of float32 or int32, float32, or words. A
+    function is emitted for each of the `sizes`; another size does nothing.
+    """
+    names = arguments.split()
+    kinds = [next(kind for start, kind in KINDS.items() if name.startswith(start)) for name in names]
+
+    def function(module: Any, size: int) -> Any:
+        label = f"fastnn{body.__name__}.{size}"
+        if label not in module.globals:
+            made = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), label)
+            made.linkage = "linkonce_odr"
+            made.attributes.add("noinline")
+            builder = ir.IRBuilder(made.append_basic_block("entry"))
+            body(builder, size, *made.args)
+            builder.ret_void()
+        return module.globals[label]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        size, *rest = args
+        values = [builder.inttoptr(v, kind) if isinstance(kind, ir.PointerType) else v
+                  for v, kind in zip(rest, kinds, strict=True)]  # fmt: skip
+        end = builder.append_basic_block("end")
+        chosen = builder.switch(size, end)
+        for possible in sizes:
+            block = builder.append_basic_block(f"size.{possible}")
+            chosen.add_case(word(possible), block)
+            builder.position_at_end(block)
+            builder.call(function(builder.module, possible), values)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    taken = [types.float32 if kind is F32 else types.intp for kind in kinds]
+    made = types.void(types.intp, *taken), generate
+    # Numba wants each argument of an intrinsic named
+    forms: dict[int, Callable[..., Any]] = {
+        4: lambda context, size, a, b, c, d: made,
+        6: lambda context, size, a, b, c, d, e, f: made,
+        7: lambda context, size, a, b, c, d, e, f, g: made,
+        8: lambda context, size, a, b, c, d, e, f, g, h: made,
+        9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
+        13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, l, m: made,
+    }
+    return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------- formulas
+
+CONTRACT = ("contract",)
+INTEGERS = ir.VectorType(I32, LANES)
+
+
+class Mask:
+    """Yes or no for each lane."""
+
+    def __init__(self, builder: Any, value: Any):
+        self.builder, self.value = builder, value
+
+    def __and__(self, other: "Mask") -> "Mask":
+        return Mask(self.builder, self.builder.and_(self.value, other.value))
+
+    def __invert__(self) -> "Mask":
+        return Mask(self.builder, self.builder.not_(self.value))
+
+
+class Vector:
+    """Float32 lanes. Comparisons are false for NaN."""
+
+    def __init__(self, builder: Any, value: Any):
+        self.builder, self.value = builder, value
+
+    def of(self, other: Any) -> Any:
+        """A vector's value, or a number in all lanes."""
+        return other.value if isinstance(other, Vector) else ir.Constant(VECTOR, [float(other)] * LANES)
+
+    def _do(self, name: str, *operands: Any) -> "Vector":
+        return Vector(self.builder, getattr(self.builder, name)(*operands, flags=CONTRACT))
+
+    def __add__(self, other: Any) -> "Vector":
+        return self._do("fadd", self.value, self.of(other))
+
+    def __radd__(self, other: Any) -> "Vector":
+        return self._do("fadd", self.of(other), self.value)
+
+    def __sub__(self, other: Any) -> "Vector":
+        return self._do("fsub", self.value, self.of(other))
+
+    def __rsub__(self, other: Any) -> "Vector":
+        return self._do("fsub", self.of(other), self.value)
+
+    def __mul__(self, other: Any) -> "Vector":
+        return self._do("fmul", self.value, self.of(other))
+
+    def __rmul__(self, other: Any) -> "Vector":
+        return self._do("fmul", self.of(other), self.value)
+
+    def __truediv__(self, other: Any) -> "Vector":
+        return self._do("fdiv", self.value, self.of(other))
+
+    def __rtruediv__(self, other: Any) -> "Vector":
+        return self._do("fdiv", self.of(other), self.value)
+
+    def __neg__(self) -> "Vector":
+        return self._do("fneg", self.value)
+
+    def _compare(self, sign: str, other: Any) -> Mask:
+        return Mask(self.builder, self.builder.fcmp_ordered(sign, self.value, self.of(other)))
+
+    def __lt__(self, other: Any) -> Mask:
+        return self._compare("<", other)
+
+    def __le__(self, other: Any) -> Mask:
+        return self._compare("<=", other)
+
+    def __gt__(self, other: Any) -> Mask:
+        return self._compare(">", other)
+
+    def same(self, other: Any) -> Mask:
+        """Where the lanes are equal."""
+        return self._compare("==", other)
+
+    def __abs__(self) -> "Vector":
+        return (self.bits() & 0x7FFFFFFF).floats()
+
+    def bits(self) -> "Bits":
+        """The bits of each lane."""
+        return Bits(self.builder, self.builder.bitcast(self.value, INTEGERS))
+
+    def root(self) -> "Vector":
+        """The square root of each lane."""
+        name, module = f"llvm.sqrt.v{LANES}f32", self.builder.module
+        function = module.globals.get(name) or ir.Function(module, ir.FunctionType(VECTOR, [VECTOR]), name)
+        return Vector(self.builder, self.builder.call(function, [self.value]))
+
+    def _fold(self, combine: Callable[["Vector", "Vector"], "Vector"]) -> "Vector":
+        """All lanes combined, in all lanes: halves crosswise, then quarters, ..."""
+        found, step = self, LANES // 2
+        while step:
+            crossed = ir.Constant(INTEGERS, [lane ^ step for lane in range(LANES)])
+            found = combine(found, Vector(self.builder, self.builder.shuffle_vector(found.value, found.value, crossed)))
+            step //= 2
+        return found
+
+    def total(self) -> "Vector":
+        """The sum of the lanes, in all lanes; in the same order on each CPU of a kind."""
+        return self._fold(lambda a, b: a + b)
+
+    def largest(self) -> "Vector":
+        """The largest lane, in all lanes."""
+        return self._fold(maximum)
+
+    def smallest(self) -> "Vector":
+        """The smallest lane, in all lanes."""
+        return self._fold(lambda a, b: where(a < b, a, b))
+
+
+class Bits:
+    """Int32 lanes."""
+
+    def __init__(self, builder: Any, value: Any):
+        self.builder, self.value = builder, value
+
+    def _do(self, name: str, other: "Bits | int") -> "Bits":
+        right = other.value if isinstance(other, Bits) else ir.Constant(INTEGERS, [other] * LANES)
+        return Bits(self.builder, getattr(self.builder, name)(self.value, right))
+
+    def __add__(self, other: "Bits | int") -> "Bits":
+        return self._do("add", other)
+
+    def __sub__(self, other: "Bits | int") -> "Bits":
+        return self._do("sub", other)
+
+    def __and__(self, other: "Bits | int") -> "Bits":
+        return self._do("and_", other)
+
+    def __lshift__(self, places: int) -> "Bits":
+        return self._do("shl", places)
+
+    def __rshift__(self, places: int) -> "Bits":
+        return self._do("ashr", places)
+
+    def floats(self) -> Vector:
+        """What the bits stand for."""
+        return Vector(self.builder, self.builder.bitcast(self.value, VECTOR))
+
+    def converted(self) -> Vector:
+        """Each whole number as a float32."""
+        return Vector(self.builder, self.builder.sitofp(self.value, VECTOR))
+
+
+def where(mask: Mask, yes: Any, no: Any) -> Vector:
+    """Lane by lane `yes` or `no`: vectors or numbers."""
+    values = [v.value if isinstance(v, Vector) else ir.Constant(VECTOR, [float(v)] * LANES) for v in (yes, no)]
+    return Vector(mask.builder, mask.builder.select(mask.value, *values))
+
+
+def maximum(a: Vector, b: Vector) -> Vector:
+    """Lane by lane the larger one; a NaN in `b` is kept."""
+    return where(a > b, a, b)
+
+
+def number(builder: Any, scalar: Any) -> Vector:
+    """A float32 of the program in all lanes."""
+    return Vector(builder, broadcast(builder, scalar))
+
+
+def lanes_from(builder: Any, first: Any) -> Vector:
+    """first, first + 1, ... as float32; `first` is a word."""
+    start = builder.sitofp(first, F32)
+    return number(builder, start) + Vector(builder, ir.Constant(VECTOR, [float(lane) for lane in range(LANES)]))
