@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -302,3 +303,51 @@ def mistakes(
             )
         note = "worst first: true → predicted class,\nand the probability that was given to it"
         _caption(figure, f"{wrong.size:,} of {len(X):,} wrong", note)
+
+
+# ---------------------------------------------------------------- roofline.png
+
+DASHES = ("solid", "dashed", "dashdot", "dotted")  # of the roofs: the nearest cache first, memory last
+
+
+def roofline(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draw the machine's roofs and the kernels under them, a panel for each number of threads.
+
+    Parameters
+    ----------
+    reports : sequence of mappings
+        As `fastnn.roofline.measure` returns them.
+    path : path-like
+        The PNG file to write.
+
+    Raises
+    ------
+    MissingExtraError
+        Matplotlib is not installed.
+    OutputError
+        The file cannot be written.
+    """
+    kernels = [kernel for report in reports for kernel in report["kernels"]]
+    ends = [kernel["intensity"] for kernel in kernels]
+    ends += [report["peak"] / speed for report in reports for speed in report["bandwidths"].values()]
+    across = np.geomspace(min(ends) / 2, max(ends) * 2, 200)
+    with _picture(path, 5.4 * len(reports), 6.6) as figure:
+        row = figure.subplots(1, len(reports), sharey=True, squeeze=False)[0]
+        for axes, report in zip(row, reports, strict=True):
+            for (level, speed), dashes in zip(report["bandwidths"].items(), cycle(DASHES)):
+                roof = np.minimum(speed * across, report["peak"])
+                axes.plot(across, roof, color=MUTED, linewidth=1, linestyle=dashes, label=f"{level}: {speed:.0f} GB/s")
+            for number, kernel in enumerate(report["kernels"], 1):
+                label = f"{number} {kernel['name']}: {kernel['share']:.0%} of its roof"
+                axes.plot(kernel["intensity"], kernel["gflops"], "o", color=BLUE, label=label)
+                place = (kernel["intensity"], kernel["gflops"])
+                axes.annotate(str(number), place, (4, 3), textcoords="offset points", size=8)
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.set_xlabel("useful FLOP per byte")
+            threads = report["threads"]
+            axes.set_title(f"{threads} thread{'s' * (threads > 1)}: {report['peak']:.0f} GFLOP/s")
+            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.12))
+        row[0].set_ylabel("useful GFLOP/s")

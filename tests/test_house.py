@@ -26,7 +26,7 @@ FLOORS = [
     ["optimizers", "schedules", "augment", "network"],
     ["formats", "plots", "metrics"],
     ["callbacks", "progress", "training"],
-    ["leaves", "config", "gradcheck", "model", "fastnn"],
+    ["leaves", "config", "gradcheck", "doctor", "roofline", "model", "fastnn"],
     ["runs", "cli", "train", "__main__"],
 ]
 PLACES = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

@@ -233,3 +233,23 @@ def test_without_matplotlib_the_error_holds_the_command_that_brings_it(monkeypat
 def test_a_picture_that_cannot_be_written(tmp_path):
     with pytest.raises(OutputError, match="absent"):
         plots.confusion(TRUE, PREDICTED, ["a", "b", "c"], tmp_path / "absent" / "confusion.png")
+
+
+# ---------------------------------------------------------------- roofline
+
+
+def test_roofline_shows_each_roof_and_each_kernel(drawn, tmp_path):
+    kernels = [
+        {"name": name, "intensity": x, "gflops": y, "share": y / 100} for name, x, y in (("a", 1, 5), ("b", 8, 40))
+    ]
+    report = {"threads": 1, "peak": 100.0, "bandwidths": {"L1": 200.0, "memory": 10.0}, "kernels": kernels}
+    plots.roofline([report, report | {"threads": 2, "peak": 200.0}], tmp_path / "roof.png")
+    assert is_png(tmp_path / "roof.png")
+    one, two = drawn[0].axes
+    assert [axes.get_title(loc="left") for axes in (one, two)] == ["1 thread: 100 GFLOP/s", "2 threads: 200 GFLOP/s"]
+    roofs = [line for line in one.lines if "GB/s" in line.get_label()]
+    assert [line.get_label() for line in roofs] == ["L1: 200 GB/s", "memory: 10 GB/s"]
+    assert [max(line.get_ydata()) for line in roofs] == [100, 100]
+    assert [line.get_ydata()[0] / line.get_xdata()[0] for line in roofs] == pytest.approx([200, 10])
+    kernels = {label: values for label, values in lines(one).items() if "GB/s" not in label}
+    assert kernels == {"1 a: 5% of its roof": [5], "2 b: 40% of its roof": [40]}

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastnn.cli import evaluate, gradcheck, predict, train
+from fastnn.cli import doctor, evaluate, gradcheck, predict, roofline, train, warmup
 from fastnn.errors import ConfigError, FastnnError
 from fastnn.version import __version__
 
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _common(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (train, predict, evaluate, gradcheck):
+    for module in (train, predict, evaluate, gradcheck, warmup, doctor, roofline):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__, allow_abbrev=False)
         _common(command)

@@ -66,8 +66,11 @@ def user_cache() -> Path:
     return Path(base) / "fastnn"
 
 
-def _cached(make: Callable[[int, bool], Any]) -> Any:
-    """The kernel with a cache: beside the sources, else in the user's cache folder, else (with a warning) without."""
+def with_cache(make: Callable[[int, bool], Any]) -> Any:
+    """The kernel that ``make(stamp, cache)`` returns, not yet compiled, with a cache.
+
+    It is beside the sources, else in the user's cache folder, else nowhere, which a RuntimeWarning says.
+    """
     reason = "no folder is writable"
     for beside in (True, False):
         kept = numba_config.CACHE_DIR
@@ -108,7 +111,7 @@ def compiled(make: Callable[[int, bool], Any], first_call: Callable[[Any], Any])
         if make in _kernels:
             return _kernels[make], Compilation(0.0, False)
         start = time.perf_counter()
-        kernel = _cached(make)
+        kernel = with_cache(make)
         try:
             first_call(kernel)
         except Exception:  # Numba raises whatever comes of an entry that a crash or a full disk has cut short

@@ -167,7 +167,7 @@ def _chains() -> np.ndarray:
 # ---------------------------------------------------------------- measurements
 
 
-def _rate(kernel: Any, operands: Sequence[tuple[Any, ...]], work: float) -> float:
+def rate(kernel: Any, operands: Sequence[tuple[Any, ...]], work: float) -> float:
     """Work done in 10^-9 seconds, at best.
 
     Parameters
@@ -218,7 +218,7 @@ def fma_peak(threads: int = 1) -> float:
         `threads` is no whole number of at least 1.
     """
     operands = [(_chains(),) for _ in range(_checked(threads))]
-    return _rate(kernel(make_multiply_add), operands, 2.0 * LANES * CHAINS * threads)
+    return rate(kernel(make_multiply_add), operands, 2.0 * LANES * CHAINS * threads)
 
 
 def bandwidth(threads: int = 1) -> float:
@@ -234,7 +234,7 @@ def bandwidth(threads: int = 1) -> float:
     """
     size = min(max(FAR * max(cpu.cache_sizes().values(), default=0), LEAST_FAR), MOST_FAR)
     operands = [(_ones(size // threads),) for _ in range(_checked(threads))]
-    return _rate(kernel(make_update), operands, 2.0 * sum(mine.nbytes for (mine,) in operands))
+    return rate(kernel(make_update), operands, 2.0 * sum(mine.nbytes for (mine,) in operands))
 
 
 def cache_bandwidth(size: int, threads: int = 1) -> float:
@@ -248,4 +248,4 @@ def cache_bandwidth(size: int, threads: int = 1) -> float:
         `threads` is no whole number of at least 1.
     """
     operands = [(_ones(size), aligned_zeros(LINE)) for _ in range(_checked(threads))]
-    return _rate(kernel(make_read), operands, float(sum(mine.nbytes for mine, _ in operands)))
+    return rate(kernel(make_read), operands, float(sum(mine.nbytes for mine, _ in operands)))

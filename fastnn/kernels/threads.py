@@ -12,15 +12,23 @@ from fastnn.layers import Architecture
 # with batch 1, two threads took twice as long (784-30-10), or saved 9% at most (784-300-10).
 WORTH_A_THREAD = 20_000
 
+UNLIMITED = 2**30
 
-def available() -> int:
-    """CPUs that this process may use: its affinity, its container's quota, and OMP_NUM_THREADS, whichever is least."""
-    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    limits.append(_quota())
+
+def bounds() -> dict[str, int]:
+    """What bounds the CPUs of this process: affinity, the container's quota, OMP_NUM_THREADS; those that are set."""
+    found = {"affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+    if (quota := _quota()) < UNLIMITED:
+        found["quota"] = quota
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if wanted.isdecimal() and int(wanted) > 0:
-        limits.append(int(wanted))
-    return max(1, min(limits))
+        found["OMP_NUM_THREADS"] = int(wanted)
+    return found
+
+
+def available() -> int:
+    """CPUs that this process may use: the least of its `bounds`."""
+    return max(1, min(bounds().values()))
 
 
 def _quota() -> int:
@@ -33,9 +41,9 @@ def _quota() -> int:
             quota = (group / "cpu.cfs_quota_us").read_text().strip()
             period = (group / "cpu.cfs_period_us").read_text().strip()
         except OSError:
-            return 2**30
+            return UNLIMITED
     if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
-        return 2**30  # "max", or -1
+        return UNLIMITED  # "max", or -1
     return max(1, math.ceil(int(quota) / int(period)))
 
 

@@ -76,7 +76,7 @@ def test_rates_count_the_work_of_all_threads(monkeypatch, threads):
     now, log = iter(range(1000)), []
     monkeypatch.setattr(limits.time, "perf_counter", lambda: next(now))
     monkeypatch.setattr(limits, "RUN_SECONDS", 1)
-    rate = limits._rate(lambda mine, times: log.append((mine, times)), [(mine,) for mine in range(threads)], 5e9)
+    rate = limits.rate(lambda mine, times: log.append((mine, times)), [(mine,) for mine in range(threads)], 5e9)
     assert rate == 5
     assert sorted(set(log)) == [(mine, 1) for mine in range(threads)]
 
@@ -84,7 +84,7 @@ def test_rates_count_the_work_of_all_threads(monkeypatch, threads):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_each_limit_counts(monkeypatch, threads):
     seen = []
-    monkeypatch.setattr(limits, "_rate", lambda kernel, operands, work: seen.append((operands, work)))
+    monkeypatch.setattr(limits, "rate", lambda kernel, operands, work: seen.append((operands, work)))
     limits.fma_peak(threads)
     limits.cache_bandwidth(2**15, threads)
     monkeypatch.setattr(cpu, "cache_sizes", lambda: {1: 2**10, 3: 2**20})

@@ -47,6 +47,13 @@ def test_a_number_is_taken_at_its_word(cores):
     assert threads.resolve(5, net(8), 1) == 5
 
 
+def test_bounds_are_those_that_are_set(cores):
+    assert threads.bounds() == {"affinity": 8}
+    cores.setattr(threads, "_quota", lambda: 3)
+    cores.setenv("OMP_NUM_THREADS", "2")
+    assert threads.bounds() == {"affinity": 8, "quota": 3, "OMP_NUM_THREADS": 2}
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "many", True, None, 5000])
 def test_anything_else_is_refused(bad):
     with pytest.raises(ConfigError, match="threads"):

@@ -1,0 +1,217 @@
+"""How near each kernel comes to the machine's limits: the roofline of Williams, Waterman and Patterson (2009).
+
+A kernel does some multiply-adds for each byte that it reads or writes. So it can be no faster than the multiply-adds
+allow (a flat roof), nor than its bytes come from where its data lie (a slanting one): the lower of the two is its own
+roof. Counted is useful work alone: no padding, and of sparse inputs the values that are not zero.
+
+A further kernel is one more row of `ROWS`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.kernels import backend, cpu, limits
+from fastnn.kernels.job import Job
+from fastnn.layers import Dense, Input
+from fastnn.network import Network
+
+# ---------------------------------------------------------------- what is measured
+
+
+class Work(NamedTuple):
+    """A kernel with data to work on.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(*operands, times)`` does its work `times` over; holds no GIL, at least not for long.
+    operands : list of tuples
+        Those of each thread that calls it; one alone if it has threads of its own.
+    flops, bytes : float
+        What all of them do at each time: useful arithmetic (a multiply-add is two), bytes read and written.
+    resident : int
+        Bytes that a thread goes through again and again: they decide in which cache they lie.
+    """
+
+    kernel: Callable[..., Any]
+    operands: list[tuple[Any, ...]]
+    flops: float
+    bytes: float
+    resident: int
+
+
+class Row(NamedTuple):
+    """A kernel of the roofline.
+
+    Parameters
+    ----------
+    name, limit : str
+        What it is, and what is expected to limit it.
+    prepare : callable
+        ``prepare(threads)`` returns the `Work` for so many threads.
+    """
+
+    name: str
+    limit: str
+    prepare: Callable[[int], Work]
+
+
+class Shape(NamedTuple):
+    """A network at work: units from the input on, samples of a batch, and the share of inputs that are not zero."""
+
+    widths: tuple[int, ...]
+    batch: int
+    density: float = 1.0
+
+    def __str__(self) -> str:
+        sparse = f", {self.density:.0%} of inputs" if self.density < 1 else ""
+        return f"{'-'.join(map(str, self.widths))}, batch {self.batch}{sparse}"
+
+
+class Load(NamedTuple):
+    """What a batch is, counted."""
+
+    forward: float  # multiply-adds of one pass forward
+    deltas: float  # and of one back
+    weights: int
+    first: int  # of these, the first layer's, which no delta goes through
+    values: float  # of the batch's inputs that are not zero
+    units: int  # of all layers behind the input, times the batch
+
+
+BATCHES = 32  # of an epoch, which is what a whole step's kernel does at a time
+
+
+def _network(shape: Shape, threads: int) -> tuple[Job, Load]:
+    """Random data of this shape, a network for it at work on them, and what one of its batches takes on average."""
+    rng = np.random.default_rng(0)
+    samples, (inputs, *widths) = BATCHES * shape.batch, shape.widths
+    if shape.density < 1:
+        X = rng.integers(1, 256, (samples, inputs), np.uint8)
+        X[rng.random(X.shape) >= shape.density] = 0
+    else:
+        X = rng.normal(size=(samples, inputs)).astype(np.float32)
+    hidden = [Dense(units, "relu") for units in widths[:-1]]
+    network = Network([Input(inputs, 1 / 255 if shape.density < 1 else 1.0), *hidden, Dense(widths[-1], "softmax")])
+    job = network.job(network.examples(X, rng.integers(widths[-1], size=samples)), shape.batch, threads)
+    values = np.count_nonzero(X) / BATCHES
+    weights = [one * two for one, two in pairwise(shape.widths)]
+    deltas = float(shape.batch * sum(weights[1:]))
+    units = shape.batch * sum(widths)
+    return job, Load(values * widths[0] + deltas, deltas, sum(weights), weights[0], values, units)
+
+
+def _resident(load: Load) -> int:
+    return 4 * (load.weights + 2 * load.units)  # weights, and each layer's outputs and deltas
+
+
+def _train(shape: Shape, threads: int) -> Work:
+    """Whole steps of SGD. The gradients are as many multiply-adds as the pass forward; the update is one a weight.
+
+    Bytes, each operand once in a phase: weights forward, back (not the first layer's), and read and written in the
+    update; inputs forward and for the gradients; each layer's outputs and deltas written and read.
+    """
+    job, load = _network(shape, threads)
+    steps = np.tile([1e-4, 0.0, 0.0], (BATCHES, 1))
+    order = np.arange(len(job.examples))
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            backend("fused").train(job, order, 0, 0, steps)
+
+    flops = 2 * (2 * load.forward + load.deltas + load.weights)
+    moved = 4 * (4 * load.weights - load.first + 4 * load.units) + 2 * job.examples.X.itemsize * load.values
+    return Work(run, [()], BATCHES * flops, BATCHES * moved, _resident(load))
+
+
+def _predict(shape: Shape, threads: int) -> Work:
+    """Whole passes forward, over all samples: the kernel takes batches of its own."""
+    job, load = _network(shape, threads)
+    outputs = np.zeros((len(job.examples), shape.widths[-1]), np.float32)
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            backend("fused").predict(job, outputs)
+
+    moved = 4 * (load.weights + 2 * load.units) + job.examples.X.itemsize * load.values
+    return Work(run, [()], BATCHES * 2 * load.forward, BATCHES * moved, _resident(load))
+
+
+MNIST, DENSE = Shape((784, 300, 10), 100, 0.19), Shape((784, 300, 10), 100)
+DEEP, SMALL = Shape((256, 256, 256, 10), 256), Shape((784, 30, 10), 10, 0.19)
+
+ROWS = (
+    Row(f"train {MNIST}", "rows of W1 for each value", partial(_train, MNIST)),
+    Row(f"train {DENSE}", "multiply-adds", partial(_train, DENSE)),
+    Row(f"train {DEEP}", "multiply-adds", partial(_train, DEEP)),
+    Row(f"train {SMALL}", "barriers and calls", partial(_train, SMALL)),
+    Row(f"predict {MNIST}", "rows of W1 for each value", partial(_predict, MNIST)),
+    Row(f"predict {DEEP}", "multiply-adds", partial(_predict, DEEP)),
+)
+
+
+# ---------------------------------------------------------------- roofs
+
+USUAL_CACHES = {1: 2**15, 2: 2**18, 3: 2**22}  # where the system does not tell: what most CPUs have at least
+MEMORY, ARITHMETIC = "memory", "multiply-adds"
+
+
+class Roofs(NamedTuple):
+    """What bounds all kernels: GFLOP/s of multiply-adds; GB/s by level ("L1" ... "memory"), and each cache's bytes."""
+
+    peak: float
+    bandwidths: dict[str, float]
+    caches: dict[str, int]
+
+    def over(self, work: Work) -> tuple[float, str, str]:
+        """A kernel's own roof in GFLOP/s, which of the two it is, and the level that its data lie in."""
+        level = next((name for name, size in self.caches.items() if work.resident <= size), MEMORY)
+        slanting = self.bandwidths[level] * work.flops / work.bytes
+        return (slanting, level, level) if slanting < self.peak else (self.peak, ARITHMETIC, level)
+
+
+def roofs(threads: int) -> Roofs:
+    """Measure the roofs for a number of threads; about two seconds. The last cache is taken to be shared by all.
+
+    A cache is read from an array of a quarter of its size, which surely lies in it, and not in one before it.
+    """
+    sizes = cpu.cache_sizes() or USUAL_CACHES
+    caches = {f"L{level}": size // (threads if level == max(sizes) else 1) for level, size in sorted(sizes.items())}
+    bandwidths = {name: limits.cache_bandwidth(size // 4, threads) for name, size in caches.items()}
+    return Roofs(limits.fma_peak(threads), {**bandwidths, MEMORY: limits.bandwidth(threads)}, caches)
+
+
+def measure(threads: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
+    """Measure the roofs and each kernel, for a number of threads.
+
+    Returns
+    -------
+    dict
+        As JSON holds it: `threads`, `peak` (GFLOP/s), `bandwidths` (GB/s by level), and `kernels`, each with its
+        `name`, `limit` (what is expected to limit it), `gflops`, `intensity` (FLOP/byte), `level` (where its data
+        lie), `roof` (GFLOP/s), `bound` (which roof that is) and `share` of it.
+    """
+    backend("fused").warm()
+    above = roofs(threads)
+    kernels = []
+    for row in rows:
+        work = row.prepare(threads)
+        gflops = limits.rate(work.kernel, work.operands, work.flops)
+        roof, bound, level = above.over(work)
+        kernels.append(
+            {
+                "name": row.name,
+                "limit": row.limit,
+                "gflops": gflops,
+                "intensity": work.flops / work.bytes,
+                "level": level,
+                "roof": roof,
+                "bound": bound,
+                "share": gflops / roof,
+            }
+        )
+    return {"threads": threads, "peak": above.peak, "bandwidths": above.bandwidths, "kernels": kernels}
