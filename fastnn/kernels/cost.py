@@ -8,7 +8,7 @@ from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
 # A block of columns of W, by the panels that are summed at once, takes this much of the first-level cache.
-BLOCK_BYTES = 24 * 2**10
+BLOCK_BYTES = 48 * 2**10
 COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
 
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak

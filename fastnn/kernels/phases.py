@@ -76,6 +76,7 @@ from fastnn.layers import LANES as PANEL
 F = np.float32
 FLOAT, WORD = 4, 8  # bytes
 RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
+COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
 
@@ -309,7 +310,7 @@ def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ign
     w, jump = layer_of(job, 0), job[JUMP]
     first, last = share_of_rows(job, 0, thread, threads)
     last = min(last, w[INPUTS])
-    stride, g = w[STRIDE], floats(scratch[ROW])
+    stride = w[STRIDE]
     if job[SCATTERED]:
         sparse.scatter_gradient(job, w, thread, size, scratch)
         sums = scratch[SUMS] + FLOAT * stride * first
@@ -321,12 +322,16 @@ def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ign
             zeros[j] = F(0)
         for p in range(0, stride // PANEL, PANELS_AT_ONCE):
             panels, begin = min(PANELS_AT_ONCE, stride // PANEL - p), np.int64(0)
-            for k in range(first, last):
-                end = np.int64(cursor[k])
-                sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], scratch[ROW], scratch)
-                pass_on(job, w, k, 1, PANEL * p, PANEL * panels, scratch[ROW], store, hyper)
-                begin = end
+            for k in range(first, last, COLUMNS):
+                columns = min(COLUMNS, last - k)
+                for column in range(columns):
+                    end = np.int64(cursor[k + column])
+                    g = scratch[TILE] + FLOAT * PANEL * panels * column
+                    sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], g, scratch)
+                    begin = end
+                pass_on(job, w, k, columns, PANEL * p, PANEL * panels, scratch[TILE], store, hyper)
     if thread == threads - 1:
+        g = floats(scratch[ROW])
         for p in range(stride // PANEL):
             deltas = floats(w[AT_DELTAS] + FLOAT * p * jump)
             for o in range(PANEL):

@@ -6,7 +6,7 @@ Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers
 """
 
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from fastnn.kernels import cost
 from fastnn.kernels.barrier import STATE_WORDS
 from fastnn.kernels.job import Examples, Job
+from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.kernels.rows import ACTIVATION_CODES, LOSS_CODES, LOSSES, UPDATE_CODES
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import Architecture, aligned_zeros
@@ -180,12 +181,14 @@ def edges_of(job: Job, scattered: bool) -> tuple[np.ndarray, np.ndarray]:
     work = (X[:: -(-len(X) // 2048)] != 0).mean(axis=0) * 100 + 2 if len(X) else np.ones(inputs)
     shares = np.concatenate([[0.0], np.cumsum(work) / work.sum()])
     bounds = np.searchsorted(shares, np.arange(threads + 1) / threads).clip(0, inputs)
+    bounds = bounds // 8 * 8  # eight columns are listed at a time
     bounds[-1] = inputs
     columns = inputs if scattered else cost.COLUMNS_AT_ONCE
     edges, taken = [0], [0]
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds.tolist()):
         parts = -(-(last - first) // columns)
-        edges += [int(first + (last - first) * part // parts) for part in range(1, parts + 1)]
+        edges += [first + (last - first) * part // parts // 8 * 8 for part in range(1, parts)]
+        edges += [last] if parts else []
         taken.append(len(edges) - 1)
     return np.array(edges, np.int64), np.array(taken, np.int64)
 
@@ -202,7 +205,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     widest = max(net.strides)
     own = {
         PACKED: PANEL * DEPTH,
-        TILE: PANEL * max(BLOCK, PANEL),
+        TILE: PANEL * max(BLOCK, PANEL * PANELS_AT_ONCE),
         ROW: widest,
         TARGET: widest,
         DELTA: widest,

@@ -12,7 +12,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastnn.kernels import cpu
 from fastnn.kernels.vectors import (
+    F32,
+    I32,
     PARTS,
     REGISTERS,
     VECTOR,
@@ -34,6 +37,7 @@ TILE_ROWS = min(PANEL, (REGISTERS - PARTS - 1) // PARTS // 2 * 2)
 UNROLLED = 8  # samples: a tile's loop runs at 0.88 of the FMA peak, at 0.78 with the two that LLVM unrolls by itself
 # Panels that the sparse loops sum at once: eight vectors. Two units that each take four cycles need as many chains.
 PANELS_AT_ONCE = 8 // PARTS
+TOGETHER = 4  # rows that the sparse loops take in a turn
 WAYS = 8 // PARTS  # sums that the loop for a single panel keeps apart, for the same reason
 
 # ---------------------------------------------------------------- dense tiles
@@ -135,22 +139,19 @@ def _make_accumulate(ways: int) -> Callable[..., None]:
             return [fma(b, left, r, o) for r, o in zip(right, old, strict=True)]
 
         def turn(q: Any, held: list[Any]) -> list[Any]:
-            new: list[Any] = []
-            for way in range(ways):
-                new += add(b.add(q, word(way)), held[way * width : (way + 1) * width])
-            return new
+            parts = [held[way * width : (way + 1) * width] for way in range(ways)]
+            for row in range(max(ways, TOGETHER)):
+                parts[row % ways] = add(b.add(q, word(row)), parts[row % ways])
+            return [value for part in parts for value in part]
 
-        sums = [value for row in first for value in load(b, row)]
-        if ways > 1:
-            whole = b.sub(count, b.srem(count, word(ways)))
-            sums += [ir.Constant(VECTOR, None)] * (width * (ways - 1))
-            sums = repeat(b, whole, ways, sums, turn)
-            for way in range(1, ways):
-                sums[:width] = [b.fadd(sums[v], sums[way * width + v]) for v in range(width)]
-            rest = b.sub(count, whole)
-            sums = repeat(b, rest, 1, sums[:width], lambda q, held: add(b.add(q, whole), held))
-        else:
-            sums = repeat(b, count, 1, sums, add)
+        # several rows a turn: short loops are most of their branches
+        sums, together = [value for row in first for value in load(b, row)], max(ways, TOGETHER)
+        sums += [ir.Constant(VECTOR, None)] * (width * (ways - 1))
+        whole = b.and_(count, word(-together))
+        sums = repeat(b, whole, together, sums, turn)
+        for way in range(1, ways):
+            sums[:width] = [b.fadd(sums[v], sums[way * width + v]) for v in range(width)]
+        sums = repeat(b, b.sub(count, whole), 1, sums[:width], lambda q, held: add(b.add(q, whole), held))
         store(b, sums, [pointer for row in rows for pointer in row])
 
     body.__name__ = f"_accumulate_{ways}"
@@ -181,6 +182,78 @@ accumulate_apart = _make_accumulate(WAYS)
 # (size, index, value, count, row, jump, matrix, stride): row index[q] of the matrix += value[q] * row, for q < count.
 scatter = family("at_int_index at_value count at_row jump at_matrix stride", range(1, PANELS_AT_ONCE + 1),
                   _scatter)  # fmt: skip
+
+
+# ---------------------------------------------------------------- lists of what is not zero
+
+EIGHT = 8
+PERMUTED = "avx2" in cpu.features()  # eight values at a time; elsewhere one by one
+BYTE = ir.IntType(8)
+
+
+def _places(module: Any) -> Any:
+    """For each byte, the numbers of its bits that are set, in order: a table (256, 8) in the compiled module."""
+    name = "fastnn.places"
+    if name not in module.globals:
+        kind = ir.ArrayType(ir.VectorType(BYTE, EIGHT), 256)
+        rows = [[bit for bit in range(EIGHT) if byte >> bit & 1] for byte in range(256)]
+        made = ir.GlobalVariable(module, kind, name)
+        made.linkage, made.global_constant = "internal", True
+        made.initializer = ir.Constant(kind, [[*row, *[0] * (EIGHT - len(row))] for row in rows])
+    return module.globals[name]
+
+
+def _list_values(b: Any, floats: int, at_x: Any, at_scale: Any, first: Any, last: Any, at_int_index: Any, at_value: Any,
+                 at_int_start: Any) -> None:  # fmt: skip
+    x = at_x if floats else b.bitcast(at_x, BYTE.as_pointer())
+
+    def one(k: Any, inside: list[Any]) -> list[Any]:
+        """Written always, kept if it is not zero: no branch to be guessed wrong."""
+        k, (n,) = b.add(first, k), inside
+        raw = b.load(at(b, x, k))
+        zero = ir.Constant(raw.type, 0)
+        present = b.fcmp_unordered("!=", raw, zero) if floats else b.icmp_unsigned("!=", raw, zero)
+        b.store(b.trunc(k, I32), at(b, at_int_index, n))
+        value = raw if floats else b.uitofp(raw, F32)
+        b.store(b.fmul(value, b.load(at(b, at_scale, k))), at(b, at_value, n))
+        return [b.add(n, b.zext(present, WORD))]
+
+    def eight(k: Any, inside: list[Any]) -> list[Any]:
+        """The values that are not zero are moved together by a permutation that a table holds."""
+        k, (n,) = b.add(first, k), inside
+        kind = ir.VectorType(F32 if floats else BYTE, EIGHT)
+        wide, whole = ir.VectorType(F32, EIGHT), ir.VectorType(I32, EIGHT)
+        raw = b.load(b.bitcast(at(b, x, k), kind.as_pointer()), align=4 if floats else 1)
+        zero = ir.Constant(kind, None)
+        present = b.fcmp_unordered("!=", raw, zero) if floats else b.icmp_unsigned("!=", raw, zero)
+        mask = b.bitcast(present, BYTE)
+        values = raw if floats else b.uitofp(raw, wide)
+        scale = b.load(b.bitcast(at(b, at_scale, k), wide.as_pointer()), align=4)
+        places = b.zext(b.load(b.gep(_places(b.module), [word(0), b.zext(mask, WORD)]), align=8), whole)
+        name = "llvm.x86.avx2.permps"
+        permute = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(wide, [wide, whole]), name)
+        column = b.insert_element(ir.Constant(whole, ir.Undefined), b.trunc(k, I32), ir.Constant(I32, 0))
+        columns = b.shuffle_vector(column, column, ir.Constant(whole, [0] * EIGHT))
+        index = b.bitcast(at(b, at_int_index, n), whole.as_pointer())
+        b.store(b.add(columns, places), index, align=4)
+        value = b.bitcast(at(b, at_value, n), wide.as_pointer())
+        b.store(b.call(permute, [b.fmul(values, scale), places]), value, align=4)
+        return [b.add(n, b.zext(b.ctpop(mask), WORD))]
+
+    count, held = b.sub(last, first), [b.zext(b.load(at_int_start), WORD)]
+    if PERMUTED:
+        whole = b.and_(count, word(-EIGHT))
+        held = repeat(b, whole, EIGHT, held, eight)
+        (n,) = repeat(b, b.sub(count, whole), 1, held, lambda k, inside: one(b.add(k, whole), inside))
+    else:
+        (n,) = repeat(b, count, 1, held, one)
+    b.store(b.trunc(n, I32), at(b, at_int_start, 1))
+
+
+# (floats, x, scale, first, last, index, value, start): list the columns first..last of a row x, of bytes or of floats,
+# that are not zero, and their values times scale, from place start[0] of the lists on; start[1]: where they end. Up to
+# seven places beyond are written to.
+list_values = family("at_x at_scale first last at_int_index at_value at_int_start", range(2), _list_values)
 
 
 # ---------------------------------------------------------------- bits and raw memory

@@ -31,7 +31,7 @@ from fastnn.kernels.plan import (
     STRIDE,
     SUMS,
 )
-from fastnn.kernels.simd import PANELS_AT_ONCE, accumulate, accumulate_apart, floats, ints, octets, scatter, words
+from fastnn.kernels.simd import PANELS_AT_ONCE, accumulate, accumulate_apart, floats, ints, list_values, scatter, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -42,25 +42,14 @@ WORD = 8
 @part
 def unpack(job, r, i):  # type: ignore[no-untyped-def]
     """List the values of row r of the input that are not zero, scaled, as sample i of the batch."""
-    edges, blocks, scale = words(job[AT_EDGES]), job[BLOCKS], floats(job[AT_SCALE])
-    starts = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))
-    index, value = ints(job[AT_INDEX] + FLOAT * i * job[ROOM]), floats(job[AT_VALUE] + FLOAT * i * job[ROOM])
-    n, inputs = 0, edges[blocks]
-    raw, real = octets(job[AT_X] + r * inputs), floats(job[AT_X] + FLOAT * r * inputs)
+    edges, blocks, inputs = words(job[AT_EDGES]), job[BLOCKS], words(job[AT_EDGES])[job[BLOCKS]]
+    at = FLOAT * i * job[ROOM]
+    starts = job[AT_STARTS] + FLOAT * i * (blocks + 1)
+    ints(starts)[0] = 0
+    x = job[AT_X] + r * inputs * (1 if job[INPUT] == BYTES else FLOAT)
     for block in range(blocks):
-        starts[block] = n
-        # each value is written, and the place kept only if it is not zero: no branch to be guessed wrong
-        if job[INPUT] == BYTES:
-            for k in range(edges[block], edges[block + 1]):
-                index[n] = k
-                value[n] = F(raw[k]) * scale[k]
-                n += raw[k] != 0
-        else:
-            for k in range(edges[block], edges[block + 1]):
-                index[n] = k
-                value[n] = real[k] * scale[k]
-                n += real[k] != F(0)
-    starts[blocks] = n
+        list_values(job[INPUT], x, job[AT_SCALE], edges[block], edges[block + 1], job[AT_INDEX] + at,
+                    job[AT_VALUE] + at, starts + FLOAT * block)  # fmt: skip
 
 
 @part
