@@ -18,7 +18,7 @@ from fastnn.kernels.plan import (
     STRIDE,
     TILE,
 )
-from fastnn.kernels.simd import TILE_ROWS, copy_panel, floats, tile_by_samples, tile_by_units
+from fastnn.kernels.simd import TILE_ROWS, copy_panel, floats, tile_by_samples, tile_by_units, transpose_panel
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -53,20 +53,6 @@ def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-
 
 
 @part
-def _transposed(weights, stride, rows, k, columns, to):  # type: ignore[no-untyped-def]
-    """Rows k..k + 16 of W (zero beyond `rows`), transposed: 16 floats for each of `columns` columns."""
-    target = floats(to)
-    for j in range(PANEL):
-        if k + j < rows:
-            source = floats(weights + FLOAT * (k + j) * stride)
-            for o in range(columns):
-                target[PANEL * o + j] = source[o]
-        else:
-            for o in range(columns):
-                target[PANEL * o + j] = F(0)
-
-
-@part
 def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[no-untyped-def]
     """The deltas of the layer below, in panels at `below`: what stands there, times delta W^T."""
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
@@ -75,8 +61,8 @@ def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[
     for p in range((inputs + PANEL - 1) // PANEL):
         for o in range(0, outputs, DEPTH):
             columns = min(DEPTH, outputs - o)
-            weights = parameters + FLOAT * (w[OFFSET] + o)
-            _transposed(weights, stride, inputs, PANEL * p, columns, scratch[PACKED])
+            weights = parameters + FLOAT * (w[OFFSET] + stride * PANEL * p + o)
+            transpose_panel(1, weights, stride, inputs - PANEL * p, columns, scratch[PACKED])
             for tile in range(tiles):
                 i, end = samples * tile // tiles, samples * (tile + 1) // tiles
                 sums = scratch[TILE] + FLOAT * PANEL * i

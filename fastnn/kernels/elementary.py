@@ -33,11 +33,11 @@ ERFC = (
 
 def polynomial(x: Vector, coefficients: Sequence[float]) -> Vector:
     """By Horner's rule, the highest power first."""
-    first, *rest = coefficients
-    p: Vector | float = first
+    first, second, *rest = coefficients
+    p = x * first + second
     for coefficient in rest:
         p = p * x + coefficient
-    return p  # type: ignore[return-value] - a vector from the first turn on
+    return p
 
 
 def exp(x: Vector) -> Vector:

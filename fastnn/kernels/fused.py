@@ -57,7 +57,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         at_steps: int,
         steps: int,
     ) -> int:
-        """Thread `thread` of `threads`, for `steps` steps from `step` on; the row of each, of three, is at `at_steps`."""
+        """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
         job, order = words(at_job), words(at_order)
         barrier, weights, totals = job[AT_BARRIER], floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
         losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])

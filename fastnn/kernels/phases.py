@@ -57,18 +57,19 @@ from fastnn.kernels.plan import (
     SCRATCH_WORDS,
     SECOND,
     SEED,
+    SHARES,
     SMOOTHING,
     SMOOTHING_CLASSES,
     SPARSE,
     STRIDE,
     SUMS,
-    TARGET,
+    TARGETS,
     THRESHOLD,
     TILE,
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import activate, drop, hit, judge, update
+from fastnn.kernels.rows import activate, drop, hits, judge, update
 from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, octets, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
@@ -106,7 +107,7 @@ def number_of(job, layer, place):  # type: ignore[no-untyped-def]
 def expand(job, w, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
     """Row r of the input, scaled, shifted and dropped, into the panels of sample i."""
     inputs, jump = w[INPUTS], job[JUMP]
-    scale, shift, row = floats(job[AT_SCALE]), floats(job[AT_SHIFT]), floats(scratch[ROW])
+    scale, shift = floats(job[AT_SCALE]), floats(job[AT_SHIFT])
     for p in range((inputs + PANEL - 1) // PANEL):
         a = w[AT_INPUTS] + FLOAT * (p * jump + PANEL * i)
         to, k, n = floats(a), PANEL * p, min(PANEL, inputs - PANEL * p)
@@ -134,13 +135,16 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
     for p in range((units + PANEL - 1) // PANEL):
         at = FLOAT * (p * jump + PANEL * first)
         a, factor = above[AT_INPUTS] + at, w[AT_DELTAS] + at
-        activate(w[ACTIVATION], PANEL * samples, a, factor, number_of(job, layer, ARGUMENT))
+        n, alpha = units - PANEL * p, number_of(job, layer, ARGUMENT)
+        if n < PANEL:
+            activate(w[ACTIVATION], samples, (n + LANES - 1) // LANES * LANES, a, factor, alpha)
+        else:
+            activate(w[ACTIVATION], 1, PANEL * samples, a, factor, alpha)
         if training and threshold:
             for i in range(samples):
                 r, here = order[begin + first + i], FLOAT * PANEL * i
                 drop(PANEL, a + here, factor + here, np.uint64(job[SEED]), layer + 1, epoch, r, PANEL * p,
                      threshold, kept)  # fmt: skip
-        n = units - PANEL * p
         if n < PANEL:
             ones, zeros = floats(a), floats(factor)
             for i in range(samples):
@@ -150,19 +154,9 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
 
 
 @fast
-def finish_output(job, r, i, slot, share, training, scratch):  # type: ignore[no-untyped-def]
-    """The output's activation, the sample's loss and hit, and the output's delta times the sample's share."""
-    layer = job[LAYERS] - 1
-    w, jump = layer_of(job, layer), job[JUMP]
-    units, panels = w[OUTPUTS], w[STRIDE] // PANEL
-    z, delta, t = job[AT_OUTPUTS] + FLOAT * PANEL * i, w[AT_DELTAS] + FLOAT * PANEL * i, floats(scratch[TARGET])
-    if panels > 1:  # side by side for a while
-        row = floats(scratch[ROW])
-        for p in range(panels):
-            source = floats(z + FLOAT * p * jump)
-            for j in range(PANEL):
-                row[PANEL * p + j] = source[j]
-        z, delta = scratch[ROW], scratch[DELTA]
+def take_targets(job, r, units, t):  # type: ignore[no-untyped-def]
+    """The targets of row r, at t."""
+    t = floats(t)
     if job[AT_TARGETS]:
         rows = floats(job[AT_TARGETS] + FLOAT * units * r)
         for o in range(units):
@@ -172,23 +166,61 @@ def finish_output(job, r, i, slot, share, training, scratch):  # type: ignore[no
             t[o] = F(0)
         if job[AT_LABELS]:
             t[ints(job[AT_LABELS])[r]] = F(1)
-    hit(1 if units == 1 else 0, units, z, scratch[TARGET], job[AT_HITS] + FLOAT * slot)
+
+
+@fast
+def smooth(job, units, samples, t):  # type: ignore[no-untyped-def]
+    """Label smoothing of `samples` rows of targets."""
     numbers = doubles(job[AT_NUMBERS])
-    if training and numbers[SMOOTHING] > 0.0:
-        smoothing = F(numbers[SMOOTHING])
+    keep, add = F(1.0 - numbers[SMOOTHING]), F(numbers[SMOOTHING] / numbers[SMOOTHING_CLASSES])
+    for i in range(samples):
+        row = floats(t + FLOAT * PANEL * i)
         for o in range(units):
-            t[o] = t[o] * (F(1) - smoothing) + smoothing / F(numbers[SMOOTHING_CLASSES])
+            row[o] = row[o] * keep + add
+
+
+@part
+def judge_samples(job, w, alpha, samples, slot, training, z, t, d, share):  # type: ignore[no-untyped-def]
+    """Hits, losses, outputs and deltas of samples whose rows are 16 floats apart, or of one alone."""
+    units = w[OUTPUTS]
+    hits(1 if units == 1 else 0, units, samples, z, t, job[AT_HITS] + FLOAT * slot)
+    if training and doubles(job[AT_NUMBERS])[SMOOTHING] > 0.0:
+        smooth(job, units, samples, t)
     if job[ACTIVATED]:
         whole = (units + LANES - 1) // LANES * LANES  # as far as the loss goes: the padding beyond stays zero
-        activate(w[ACTIVATION], whole, z, delta, number_of(job, layer, ARGUMENT))
-    judge(job[LOSS], units, z, scratch[TARGET], delta, share, job[AT_LOSSES] + FLOAT * slot)
-    if panels > 1:
-        a, d = floats(z), floats(delta)
+        activate(w[ACTIVATION], samples, whole, z, d, alpha)
+    judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + FLOAT * slot)
+
+
+@fast
+def finish_outputs(job, first, last, begin, weight, training, order, scratch):  # type: ignore[no-untyped-def]
+    """The outputs' activation, losses and hits of samples first..last, and the deltas times each sample's share."""
+    layer = job[LAYERS] - 1
+    w, jump, alpha = layer_of(job, layer), job[JUMP], number_of(job, layer, ARGUMENT)
+    units, panels, weights = w[OUTPUTS], w[STRIDE] // PANEL, floats(job[AT_WEIGHTS])
+    share, t, slot = floats(scratch[SHARES]), scratch[TARGETS], first if training else begin + first
+    for i in range(last - first):
+        r = order[begin + first + i]
+        share[i] = F((weights[r] if job[AT_WEIGHTS] else 1.0) / weight if weight > 0 else 0.0)
+        if panels == 1:
+            take_targets(job, r, units, t + FLOAT * PANEL * i)
+    z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
+    if panels == 1:
+        judge_samples(job, w, alpha, last - first, slot, training, z, t, d, scratch[SHARES])
+        return
+    row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
+    for i in range(last - first):  # a sample's panels side by side for a while
+        take_targets(job, order[begin + first + i], units, t)
         for p in range(panels):
-            outputs = floats(job[AT_OUTPUTS] + FLOAT * (p * jump + PANEL * i))
-            deltas = floats(w[AT_DELTAS] + FLOAT * (p * jump + PANEL * i))
+            source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):
-                outputs[j], deltas[j] = a[PANEL * p + j], d[PANEL * p + j]
+                row[PANEL * p + j], delta[PANEL * p + j] = source[j], F(0)
+        judge_samples(job, w, alpha, 1, slot + i, training, scratch[ROW], t, scratch[DELTA],
+                      scratch[SHARES] + FLOAT * i)  # fmt: skip
+        for p in range(panels):
+            outputs, deltas = floats(z + FLOAT * (p * jump + PANEL * i)), floats(d + FLOAT * (p * jump + PANEL * i))
+            for j in range(PANEL):
+                outputs[j], deltas[j] = row[PANEL * p + j], delta[PANEL * p + j]
 
 
 @spliced
@@ -221,12 +253,9 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, order):  
                 dense.forward(w, jump, start, stop, parameters, out, scratch)
             if layer < layers - 1:
                 finish_hidden(job, layer, start, stop, begin, epoch, training, order)
-        weights = floats(job[AT_WEIGHTS])
-        for i in range(start, stop):
-            r = order[begin + i]
-            share = (weights[r] if job[AT_WEIGHTS] else 1.0) / weight if weight > 0 else 0.0
-            finish_output(job, r, i, i if training else begin + i, F(share), training, scratch)
-            if mode == PREDICT:
+        finish_outputs(job, start, stop, begin, weight, training, order, scratch)
+        if mode == PREDICT:
+            for i in range(start, stop):
                 say(job, i, begin + i)
         if training:
             for layer in range(layers - 1, 0, -1):
@@ -306,7 +335,7 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
 
 @spliced
 def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """This thread's rows of the gradient of a first layer that reads sparse input; the last one takes the bias."""
+    """Rows of this thread of the gradient of a first layer that reads sparse input; the last one takes the bias."""
     w, jump = layer_of(job, 0), job[JUMP]
     first, last = share_of_rows(job, 0, thread, threads)
     last = min(last, w[INPUTS])

@@ -13,11 +13,11 @@ import numpy as np
 
 from fastnn.kernels import cost
 from fastnn.kernels.barrier import STATE_WORDS
-from fastnn.kernels.job import Examples, Job
-from fastnn.kernels.simd import PANELS_AT_ONCE
+from fastnn.kernels.job import Job
 from fastnn.kernels.rows import ACTIVATION_CODES, LOSS_CODES, LOSSES, UPDATE_CODES
+from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.layers import LANES as PANEL
-from fastnn.layers import Architecture, aligned_zeros
+from fastnn.layers import aligned_zeros
 from fastnn.rng import drop_threshold
 
 # How the input is given: rows of bytes or of floats, and whether the first layer reads all of it or what is not zero.
@@ -90,8 +90,8 @@ LAYER_NUMBERS = 2
 LAYER_WORDS = 9
 
 # A thread's scratch: addresses.
-PACKED, TILE, ROW, TARGET, DELTA, CURSOR, COLUMN_SAMPLES, COLUMN_VALUES, SUMS = range(9)
-SCRATCH_WORDS = 9
+PACKED, TILE, ROW, DELTA, TARGETS, SHARES, CURSOR, COLUMN_SAMPLES, COLUMN_VALUES, SUMS = range(10)
+SCRATCH_WORDS = 10
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
@@ -207,8 +207,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         PACKED: PANEL * DEPTH,
         TILE: PANEL * max(BLOCK, PANEL * PANELS_AT_ONCE),
         ROW: widest,
-        TARGET: widest,
-        DELTA: widest,
+        DELTA: max(widest, PANEL * PANELS_AT_ONCE),
+        TARGETS: max(widest, PANEL * BLOCK),
+        SHARES: BLOCK,
         CURSOR: 2 * widths[0] + 2,
         COLUMN_SAMPLES: 0 if scattered else batch * list_room,
         COLUMN_VALUES: 0 if scattered else batch * list_room,
@@ -243,7 +244,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     plan = Plan(
         key,
         words,
-        np.concatenate([np.zeros(JOB_NUMBERS), *[(a, 1 / (1 - d)) for a, d in zip(net.arguments, net.dropout)]]),
+        np.concatenate([np.zeros(JOB_NUMBERS), *np.column_stack([net.arguments, 1 / (1 - np.array(net.dropout))])]),
         state,
         np.zeros(3),
         np.zeros(samples, np.float32),

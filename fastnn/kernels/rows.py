@@ -1,8 +1,8 @@
 """What the fused kernels do to runs of floats: activations, losses, updates, dropout. Each a row in a table.
 
-The formulas and their sources stand in kernels/reference.py. Each row is a formula on vectors, and becomes a loop of its
-own; the code of a row picks it at run time, so a network is data and everything is compiled once. Runs are whole vectors:
-what lies beyond the last unit is padding.
+The formulas and their sources stand in kernels/reference.py. Each row is a formula on vectors, and becomes a loop of
+its own; the code of a row picks it at run time, so a network is data and everything is compiled once. Runs are whole
+vectors: what lies beyond the last unit is padding.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,6 @@ from fastnn.kernels.vectors import (
     I32,
     LANES,
     VECTOR,
-    WORD,
     Mask,
     Vector,
     at,
@@ -32,8 +31,8 @@ from fastnn.kernels.vectors import (
     repeat,
     store,
     where,
-    word,
 )
+from fastnn.layers import LANES as PANEL
 
 F = np.float32
 POINTER = VECTOR.as_pointer()
@@ -114,23 +113,27 @@ ACTIVATIONS: dict[str, Callable[[Vector, Vector], Pair]] = {
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
-def _activate(b: Any, code: int, count: Any, at_a: Any, at_d: Any, x_alpha: Any) -> None:
+def _activate(b: Any, code: int, rows: Any, count: Any, at_a: Any, at_d: Any, x_alpha: Any) -> None:
     function, alpha = list(ACTIVATIONS.values())[code], number(b, x_alpha)
 
-    def turn(q: Any, _: list[Any]) -> list[Any]:
-        z = _vector(b, at_a, q)
-        a, d = function(Vector(b, b.load(z, align=4)), alpha)
-        store(b, [a.value, d.value], [z, _vector(b, at_d, q)])
-        return []
+    def row(_: Any, inside: list[Any]) -> list[Any]:
+        def turn(q: Any, _: list[Any]) -> list[Any]:
+            z = _vector(b, inside[0], q)
+            a, d = function(Vector(b, b.load(z, align=4)), alpha)
+            store(b, [a.value, d.value], [z, _vector(b, inside[1], q)])
+            return []
 
-    repeat(b, count, LANES, [], turn)
+        repeat(b, count, LANES, [], turn)
+        return [at(b, pointer, PANEL) for pointer in inside]
+
+    repeat(b, rows, 1, [at_a, at_d], row)
 
 
-# (code, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a)
-activate = family("count at_a at_d x_alpha", range(len(ACTIVATIONS)), _activate)
+# (code, rows, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a), for `rows` rows of a panel
+activate = family("rows count at_a at_d x_alpha", range(len(ACTIVATIONS)), _activate)
 
 
-# ---------------------------------------------------------------- losses of one sample: z, t -> the loss; z = a, d = dLoss/dz
+# ---------------------------------------------------------------- losses: z, t -> the loss; z = a, d = dLoss/dz
 
 
 class Row:
@@ -175,8 +178,8 @@ def _cross_entropy(row: Row, share: Vector) -> Vector:
 
     def exponentials(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
         total, weight, loss = held
-        z = where(valid, z - top, FAR_BELOW)
-        e = exp(z)
+        z = where(valid, z - top, 0.0)  # of padding too the exponential is taken: not of what would be denormal
+        e = where(valid, exp(z), 0.0)
         row.write(q, e)
         return [total + e, weight + t, loss - t * z]
 
@@ -226,50 +229,71 @@ LOSSES = {
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 
 
-def _judge(b: Any, code: int, units: Any, at_z: Any, at_t: Any, at_d: Any, x_share: Any, at_loss: Any) -> None:
-    row = Row(b, units, at_z, at_t, at_d)
-    loss = list(LOSSES.values())[code].function(row, number(b, x_share))
-    b.store(b.extract_element(loss.value, ir.Constant(I32, 0)), at_loss)
+def _first(b: Any, value: Vector) -> Any:
+    return b.extract_element(value.value, ir.Constant(I32, 0))
 
 
-# (code, units, z, t, d, share, loss): the loss of a sample; z becomes the output, d the delta times `share`
-judge = family("units at_z at_t at_d x_share at_loss", range(len(LOSSES)), _judge)
+def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_d: Any, at_share: Any,
+           at_loss: Any) -> None:  # fmt: skip
+    def sample(i: Any, inside: list[Any]) -> list[Any]:
+        share = number(b, b.load(at(b, at_share, i)))
+        loss = list(LOSSES.values())[code].function(Row(b, units, *inside), share)
+        b.store(_first(b, loss), at(b, at_loss, i))
+        return [at(b, pointer, PANEL) for pointer in inside]
+
+    repeat(b, samples, 1, [at_z, at_t, at_d], sample)
 
 
-def _hit(b: Any, single: int, units: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
-    row = Row(b, units, at_z, at_t, at_t)
-    if single:
-        z, t = (Vector(b, b.load(_vector(b, pointer, 0), align=4)) for pointer in (at_z, at_t))
-        both = _one_if(z > 0.0) - _one_if(t > 0.5)
-        right = _one_if(both.same(0.0))
-    else:
-
-        def largest(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
-            return [maximum(h, where(valid, v, FAR_BELOW)) for h, v in zip(held, (z, t), strict=True)]
-
-        tops = [v.largest() for v in row.fold([FAR_BELOW, FAR_BELOW], largest)]
-
-        def first(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
-            place, found = row.place(q), []
-            for h, v, top in zip(held, (z, t), tops, strict=True):
-                here = where(v.same(top) & valid, place, -FAR_BELOW)
-                found.append(where(here < h, here, h))
-            return found
-
-        said, true = (v.smallest() for v in row.fold([-FAR_BELOW, -FAR_BELOW], first))
-        right = _one_if(said.same(true))
-    b.store(b.extract_element(right.value, ir.Constant(I32, 0)), at_hit)
+# (code, units, samples, z, t, d, share, loss): the loss of each sample; z becomes the output, d the delta times the
+# sample's share. Rows of samples are 16 floats apart: one sample at a time, where there are more outputs.
+judge = family("units samples at_z at_t at_d at_share at_loss", range(len(LOSSES)), _judge)
 
 
-# (single, units, z, t, hit): 1 or 0, whether a sample is classified right (see reference.hits); `single`: of one output
-hit = family("units at_z at_t at_hit", range(2), _hit)
+def _right(row: Row) -> Vector:
+    """1 where the first largest output is the first largest target, else 0."""
+
+    def largest(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        return [maximum(h, where(valid, v, FAR_BELOW)) for h, v in zip(held, (z, t), strict=True)]
+
+    tops = [v.largest() for v in row.fold([FAR_BELOW, FAR_BELOW], largest)]
+
+    def first(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        place, found = row.place(q), []
+        for h, v, top in zip(held, (z, t), tops, strict=True):
+            here = where(v.same(top) & valid, place, -FAR_BELOW)
+            found.append(where(here < h, here, h))
+        return found
+
+    said, true = (v.smallest() for v in row.fold([-FAR_BELOW, -FAR_BELOW], first))
+    return _one_if(said.same(true))
+
+
+def _right_alone(row: Row) -> Vector:
+    """1 where one output is on the target's side of a half, that is its Z on that side of 0, else 0."""
+    z, t = (Vector(row.b, row.b.load(_vector(row.b, pointer, 0), align=4)) for pointer in (row.z, row.t))
+    return _one_if((_one_if(z > 0.0) - _one_if(t > 0.5)).same(0.0))
+
+
+def _hits(b: Any, alone: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
+    def sample(i: Any, inside: list[Any]) -> list[Any]:
+        z, t = inside
+        row = Row(b, units, z, t, t)
+        b.store(_first(b, _right_alone(row) if alone else _right(row)), at(b, at_hit, i))
+        return [at(b, pointer, PANEL) for pointer in inside]
+
+    repeat(b, samples, 1, [at_z, at_t], sample)
+
+
+# (alone, units, samples, z, t, hit): 1 or 0, whether each sample is classified right (see reference.hits); `alone`: by
+# its only output
+hits = family("units samples at_z at_t at_hit", range(2), _hits)
 
 
 # ---------------------------------------------------------------- updates: p, g, state, settings -> p, state
 
 
 class Settings(NamedTuple):
-    """A step's numbers in all lanes; `take` is 1 - `keep`, formed before rounding: after it, 1 - 0.999 is off by 1e-5."""
+    """A step's numbers in all lanes. `take` is 1 - `keep`, formed before rounding: after it 1 - 0.999 is off by 1e-5."""
 
     rate: Vector
     epsilon: Vector

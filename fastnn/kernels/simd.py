@@ -1,7 +1,8 @@
 """The inner loops of the fused kernels by explicit SIMD: dense tiles and sparse rows; and raw memory.
 
-Values of a layer, and its deltas, lie in *panels* of 16 units: unit u of sample i at ``(u // 16) * jump + 16 i + u % 16``
-floats, `jump` being the floats from panel to panel. So both ways of reading them, by sample and by unit, are contiguous.
+Values of a layer, and its deltas, lie in *panels* of 16 units: unit u of sample i at ``(u // 16) * jump + 16 i +
+u % 16`` floats, `jump` being the floats from panel to panel. So both ways to read them, by sample and by unit, are
+contiguous.
 Addresses are plain integers, strides and jumps count floats.
 """
 
@@ -16,6 +17,7 @@ from fastnn.kernels import cpu
 from fastnn.kernels.vectors import (
     F32,
     I32,
+    LANES,
     PARTS,
     REGISTERS,
     VECTOR,
@@ -117,6 +119,37 @@ def _copy(b: Any, size: int, at_from: Any, stride: Any, count: Any, at_to: Any) 
 
 # (1, source, stride, count, target): 16 floats of each of `count` rows, next to each other.
 copy_panel = family("at_from stride count at_to", [1], _copy)
+
+
+def _transpose(b: Any, size: int, at_from: Any, stride: Any, rows: Any, count: Any, at_to: Any) -> None:
+    last, sources = b.sub(rows, word(1)), []
+    for m in range(PANEL):
+        number = b.select(b.icmp_signed("<", word(m), rows), word(m), last)
+        sources.append(at(b, at_from, b.mul(number, stride)))
+
+    def block(o: Any, inside: list[Any]) -> list[Any]:
+        (target,) = inside
+        for part in range(PARTS):
+            lines = sources[part * LANES : (part + 1) * LANES]
+            held = [b.load(b.bitcast(at(b, line, o), VECTOR.as_pointer()), align=4) for line in lines]
+            for step in (2**bit for bit in reversed(range(LANES.bit_length() - 1))):  # swap ever smaller corners
+                low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+                high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+                for i in (i for i in range(LANES) if not i & step):
+                    pair = held[i], held[i + step]
+                    for place, lanes in ((i, low), (i + step, high)):
+                        mask = ir.Constant(ir.VectorType(I32, LANES), lanes)
+                        held[place] = b.shuffle_vector(*pair, mask)
+            for column, value in enumerate(held):
+                store(b, [value], [row_of(b, at(b, target, PANEL * column))[part]])
+        return [at(b, target, PANEL * LANES)]
+
+    repeat(b, count, LANES, [at_to], block)
+
+
+# (1, source, stride, rows, count, target): 16 rows of a matrix, `count` columns of each, transposed: 16 floats a column.
+# Of fewer `rows` the last stands in for those that are not there. Whole vectors of columns are read and written.
+transpose_panel = family("at_from stride rows count at_to", [1], _transpose)
 
 
 # ---------------------------------------------------------------- sparse rows

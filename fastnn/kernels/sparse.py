@@ -92,7 +92,7 @@ def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-de
 
 @part
 def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyped-def]
-    """This thread's rows of the gradient, at scratch[SUMS]."""
+    """Sum this thread's rows of the gradient, at scratch[SUMS]."""
     edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
     stride, first, last = w[STRIDE], shares[thread], shares[thread + 1]
     sums = floats(scratch[SUMS])

@@ -144,11 +144,11 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
     # Numba wants each argument of an intrinsic named
     forms: dict[int, Callable[..., Any]] = {
         4: lambda context, size, a, b, c, d: made,
-        6: lambda context, size, a, b, c, d, e, f: made,
+        5: lambda context, size, a, b, c, d, e: made,
         7: lambda context, size, a, b, c, d, e, f, g: made,
         8: lambda context, size, a, b, c, d, e, f, g, h: made,
         9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
-        13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, l, m: made,
+        13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,
     }
     return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
 
