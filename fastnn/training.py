@@ -143,6 +143,7 @@ class Fit:
         self.totals = NOTHING
         self.compile_seconds = self.train_seconds = self.epoch_seconds = 0.0
         self.compiled = self.stop = False
+        self._pace = 1  # steps between two looks at Ctrl-C: as many as SLICE_SECONDS have room for
 
     # ------------------------------------------------------------ where it is
 
@@ -267,14 +268,13 @@ class Fit:
         order = self._order(drawn)
         self.job.examples = self._augmented(drawn, interrupted)
         hyper = self._hyper()
-        pace = 1
         while self.step < self.steps:
             start = time.perf_counter()
-            part = hyper[self.step : self.step + pace]
+            part = hyper[self.step : self.step + self._pace]
             self.totals = kernels.train(self.job, order, drawn, self.step, part, self.totals)
             self.step += len(part)
             now = time.perf_counter()
-            pace = max(1, min(16 * len(part), int(len(part) * SLICE_SECONDS / max(now - start, 1e-6))))
+            self._pace = max(1, min(16 * len(part), int(len(part) * SLICE_SECONDS / max(now - start, 1e-6))))
             self.epoch_seconds += now - clock
             self.train_seconds += now - clock
             clock = now

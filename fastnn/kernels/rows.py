@@ -293,7 +293,7 @@ hits = family("units samples at_z at_t at_hit", range(2), _hits)
 
 
 class Settings(NamedTuple):
-    """A step's numbers in all lanes. `take` is 1 - `keep`, formed before rounding: after it 1 - 0.999 is off by 1e-5."""
+    """A step's numbers in all lanes; `take` is 1 - `keep`, formed before rounding: else 1 - 0.999 is off by 1e-5."""
 
     rate: Vector
     epsilon: Vector

@@ -147,8 +147,8 @@ def _transpose(b: Any, size: int, at_from: Any, stride: Any, rows: Any, count: A
     repeat(b, count, LANES, [at_to], block)
 
 
-# (1, source, stride, rows, count, target): 16 rows of a matrix, `count` columns of each, transposed: 16 floats a column.
-# Of fewer `rows` the last stands in for those that are not there. Whole vectors of columns are read and written.
+# (1, source, stride, rows, count, target): `count` columns of 16 rows of a matrix, transposed: 16 floats a column. Of
+# fewer `rows` the last stands in for those that are not there. Whole vectors of columns are read and written.
 transpose_panel = family("at_from stride rows count at_to", [1], _transpose)
 
 
