@@ -72,7 +72,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
             # without barriers a thread may be a batch ahead: there its place in the buffers must not depend on the size
             shared = size if mode >= GRADIENT else batch
             first, last = min(size, shared * thread // threads), min(size, shared * (thread + 1) // threads)
-            over_samples(job, thread, mode, first, last, begin, epoch, weight, order)
+            over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order)
             if mode < GRADIENT:
                 continue
             if wait(barrier, threads):

@@ -70,7 +70,7 @@ from fastnn.kernels.plan import (
     WEIGHT_DECAY,
 )
 from fastnn.kernels.rows import activate, drop, hits, judge, update
-from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, octets, words
+from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, spread, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
@@ -106,24 +106,16 @@ def number_of(job, layer, place):  # type: ignore[no-untyped-def]
 @fast
 def expand(job, w, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
     """Row r of the input, scaled, shifted and dropped, into the panels of sample i."""
-    inputs, jump = w[INPUTS], job[JUMP]
-    scale, shift = floats(job[AT_SCALE]), floats(job[AT_SHIFT])
-    for p in range((inputs + PANEL - 1) // PANEL):
-        a = w[AT_INPUTS] + FLOAT * (p * jump + PANEL * i)
-        to, k, n = floats(a), PANEL * p, min(PANEL, inputs - PANEL * p)
-        if job[INPUT] == BYTES:
-            raw = octets(job[AT_X] + r * inputs + k)
-            for j in range(n):
-                to[j] = F(raw[j]) * scale[k + j] + shift[k + j]
-        else:
-            real = floats(job[AT_X] + FLOAT * (r * inputs + k))
-            for j in range(n):
-                to[j] = real[j] * scale[k + j] + shift[k + j]
-        if training and w[THRESHOLD]:
-            kept, threshold = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD])
-            drop(PANEL, a, scratch[TILE], np.uint64(job[SEED]), 0, epoch, r, k, threshold, kept)
-            if n < PANEL:
-                to[n] = F(1)
+    inputs, jump, a = w[INPUTS], job[JUMP], w[AT_INPUTS] + FLOAT * PANEL * i
+    x = job[AT_X] + r * inputs * (1 if job[INPUT] == BYTES else FLOAT)
+    spread(job[INPUT], x, job[AT_SCALE], job[AT_SHIFT], inputs, a, jump)
+    if training and w[THRESHOLD]:
+        kept, threshold = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD])
+        for p in range((inputs + PANEL - 1) // PANEL):
+            drop(PANEL, a + FLOAT * p * jump, scratch[TILE], np.uint64(job[SEED]), 0, epoch, r, PANEL * p, threshold,
+                 kept)  # fmt: skip
+        if inputs % PANEL:
+            floats(a + FLOAT * (inputs // PANEL * jump + inputs % PANEL))[0] = F(1)
 
 
 @fast
@@ -154,18 +146,19 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
 
 
 @fast
-def take_targets(job, r, units, t):  # type: ignore[no-untyped-def]
-    """The targets of row r, at t."""
-    t = floats(t)
+def take_targets(job, rows, samples, width, units, t):  # type: ignore[no-untyped-def]
+    """The targets of some rows of the data, each in `width` floats, at t."""
+    t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
     if job[AT_TARGETS]:
-        rows = floats(job[AT_TARGETS] + FLOAT * units * r)
-        for o in range(units):
-            t[o] = rows[o]
-    else:
-        for o in range(units):
-            t[o] = F(0)
-        if job[AT_LABELS]:
-            t[ints(job[AT_LABELS])[r]] = F(1)
+        for i in range(samples):
+            for o in range(units):
+                t[width * i + o] = targets[units * rows[i] + o]
+        return
+    for j in range(width * samples):
+        t[j] = F(0)
+    if job[AT_LABELS]:
+        for i in range(samples):
+            t[width * i + labels[rows[i]]] = F(1)
 
 
 @fast
@@ -193,24 +186,23 @@ def judge_samples(job, w, alpha, samples, slot, training, z, t, d, share):  # ty
 
 
 @fast
-def finish_outputs(job, first, last, begin, weight, training, order, scratch):  # type: ignore[no-untyped-def]
+def finish_outputs(job, first, last, begin, weight, training, at_order, scratch):  # type: ignore[no-untyped-def]
     """The outputs' activation, losses and hits of samples first..last, and the deltas times each sample's share."""
     layer = job[LAYERS] - 1
     w, jump, alpha = layer_of(job, layer), job[JUMP], number_of(job, layer, ARGUMENT)
     units, panels, weights = w[OUTPUTS], w[STRIDE] // PANEL, floats(job[AT_WEIGHTS])
     share, t, slot = floats(scratch[SHARES]), scratch[TARGETS], first if training else begin + first
+    rows, each = words(at_order + WORD * (begin + first)), 1.0 / weight if weight > 0 else 0.0
     for i in range(last - first):
-        r = order[begin + first + i]
-        share[i] = F((weights[r] if job[AT_WEIGHTS] else 1.0) / weight if weight > 0 else 0.0)
-        if panels == 1:
-            take_targets(job, r, units, t + FLOAT * PANEL * i)
+        share[i] = F(weights[rows[i]] * each) if job[AT_WEIGHTS] else F(each)
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
+        take_targets(job, rows, last - first, PANEL, units, t)
         judge_samples(job, w, alpha, last - first, slot, training, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
-        take_targets(job, order[begin + first + i], units, t)
+        take_targets(job, words(at_order + WORD * (begin + first + i)), 1, PANEL * panels, units, t)
         for p in range(panels):
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):
@@ -233,10 +225,10 @@ def say(job, i, slot):  # type: ignore[no-untyped-def]
 
 
 @spliced
-def over_samples(job, thread, mode, first, last, begin, epoch, weight, order):  # type: ignore[no-untyped-def]
+def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order):  # type: ignore[no-untyped-def]
     """Phase 1 for samples first..last of the batch that begins at `begin` of the order; `weight` is the batch's."""
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
-    parameters = job[AT_PARAMETERS]
+    parameters, order = job[AT_PARAMETERS], words(at_order)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         for layer in range(layers):
@@ -253,7 +245,7 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, order):  
                 dense.forward(w, jump, start, stop, parameters, out, scratch)
             if layer < layers - 1:
                 finish_hidden(job, layer, start, stop, begin, epoch, training, order)
-        finish_outputs(job, start, stop, begin, weight, training, order, scratch)
+        finish_outputs(job, start, stop, begin, weight, training, at_order, scratch)
         if mode == PREDICT:
             for i in range(start, stop):
                 say(job, i, begin + i)

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from fastnn.kernels import cpu
 from fastnn.kernels.vectors import (
+    CONTRACT,
     F32,
     I32,
     LANES,
@@ -287,6 +288,40 @@ def _list_values(b: Any, floats: int, at_x: Any, at_scale: Any, first: Any, last
 # that are not zero, and their values times scale, from place start[0] of the lists on; start[1]: where they end. Up to
 # seven places beyond are written to.
 list_values = family("at_x at_scale first last at_int_index at_value at_int_start", range(2), _list_values)
+
+
+def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count: Any, at_to: Any, jump: Any) -> None:
+    x = at_x if floats else b.bitcast(at_x, BYTE.as_pointer())
+
+    def scaled(k: Any, kind: Any) -> Any:
+        """scale * x + shift of the value, or of the vector, that begins at k."""
+        vector = isinstance(kind, ir.VectorType)
+        element = kind if floats else ir.VectorType(BYTE, LANES) if vector else BYTE
+        raw = b.load(b.bitcast(at(b, x, k), element.as_pointer()), align=4 if floats else 1)
+        value = raw if floats else b.uitofp(raw, kind)
+        scale, shift = (
+            b.load(b.bitcast(at(b, pointer, k), kind.as_pointer()), align=4) for pointer in (at_scale, at_shift)
+        )
+        return b.fadd(b.fmul(value, scale, CONTRACT), shift, CONTRACT)
+
+    def panel(k: Any, inside: list[Any]) -> list[Any]:
+        (to,) = inside
+        store(b, [scaled(b.add(k, word(LANES * part)), VECTOR) for part in range(PARTS)], row_of(b, to))
+        return [at(b, to, jump)]
+
+    whole = b.and_(count, word(-PANEL))
+    (to,) = repeat(b, whole, PANEL, [at_to], panel)
+
+    def rest(k: Any, _: list[Any]) -> list[Any]:
+        b.store(scaled(b.add(whole, k), F32), at(b, to, k))
+        return []
+
+    repeat(b, b.sub(count, whole), 1, [], rest)
+
+
+# (floats, x, scale, shift, count, to, jump): scale * x + shift of `count` values, bytes or floats, into the panels of a
+# sample.
+spread = family("at_x at_scale at_shift count at_to jump", range(2), _spread)
 
 
 # ---------------------------------------------------------------- bits and raw memory

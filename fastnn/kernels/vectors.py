@@ -145,6 +145,7 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
     forms: dict[int, Callable[..., Any]] = {
         4: lambda context, size, a, b, c, d: made,
         5: lambda context, size, a, b, c, d, e: made,
+        6: lambda context, size, a, b, c, d, e, f: made,
         7: lambda context, size, a, b, c, d, e, f, g: made,
         8: lambda context, size, a, b, c, d, e, f, g, h: made,
         9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
