@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import initializers, layers, optimizers, schedules
-from fastnn.kernels import reference, rows
+from fastnn.kernels import losses, reference, rows
 
 PACKAGE = Path(fastnn.__file__).parent
 ROOT = PACKAGE.parent
@@ -211,7 +211,7 @@ TABLES = {
     "loss": {
         "layers.LOSSES": layers.LOSSES,
         "kernels.reference.LOSS_FUNCTIONS": reference.LOSS_FUNCTIONS,
-        "kernels.rows.LOSSES": rows.LOSSES,
+        "kernels.losses.LOSSES": losses.LOSSES,
     },
     "optimizer": {
         "optimizers.OPTIMIZERS": optimizers.OPTIMIZERS,
@@ -252,7 +252,7 @@ def test_tables_are_complete(kind, table):
 def test_codes_follow_their_tables():
     for table, codes in (
         (rows.ACTIVATIONS, rows.ACTIVATION_CODES),
-        (rows.LOSSES, rows.LOSS_CODES),
+        (losses.LOSSES, losses.LOSS_CODES),
         (rows.UPDATES, rows.UPDATE_CODES),
     ):
         assert list(codes) == list(table)

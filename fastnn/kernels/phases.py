@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part, spliced
+from fastnn.kernels.losses import hits, judge
 from fastnn.kernels.plan import (
     ACTIVATED,
     ACTIVATION,
@@ -69,7 +70,7 @@ from fastnn.kernels.plan import (
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import activate, drop, hits, judge, update
+from fastnn.kernels.rows import activate, drop, update
 from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, spread, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
@@ -195,6 +196,8 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
     rows, each = words(at_order + WORD * (begin + first)), 1.0 / weight if weight > 0 else 0.0
     for i in range(last - first):
         share[i] = F(weights[rows[i]] * each) if job[AT_WEIGHTS] else F(each)
+    for i in range(last - first, last - first + LANES):  # `judge` reads whole vectors
+        share[i] = share[last - first - 1]
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
         take_targets(job, rows, last - first, PANEL, units, t)

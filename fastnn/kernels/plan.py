@@ -14,7 +14,8 @@ import numpy as np
 from fastnn.kernels import cost
 from fastnn.kernels.barrier import STATE_WORDS
 from fastnn.kernels.job import Job
-from fastnn.kernels.rows import ACTIVATION_CODES, LOSS_CODES, LOSSES, UPDATE_CODES
+from fastnn.kernels.losses import LOSS_CODES, LOSSES
+from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
@@ -209,7 +210,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         ROW: widest,
         DELTA: max(widest, PANEL * PANELS_AT_ONCE),
         TARGETS: max(widest, PANEL * BLOCK),
-        SHARES: BLOCK,
+        SHARES: BLOCK + PANEL,
         CURSOR: 2 * widths[0] + 2,
         COLUMN_SAMPLES: 0 if scattered else batch * list_room,
         COLUMN_VALUES: 0 if scattered else batch * list_room,

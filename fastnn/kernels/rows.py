@@ -1,11 +1,11 @@
-"""What the fused kernels do to runs of floats: activations, losses, updates, dropout. Each a row in a table.
+"""What the fused kernels do to runs of floats: activations, updates, dropout. Each a row in a table.
 
 The formulas and their sources stand in kernels/reference.py. Each row is a formula on vectors, and becomes a loop of
 its own; the code of a row picks it at run time, so a network is data and everything is compiled once. Runs are whole
 vectors: what lies beyond the last unit is padding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,20 +13,16 @@ from llvmlite import ir
 
 from fastnn import rng
 from fastnn.kernels.compiling import part
-from fastnn.kernels.elementary import exp, log, normal, sigmoid, softplus, tanh
+from fastnn.kernels.elementary import exp, normal, sigmoid, softplus, tanh
 from fastnn.kernels.simd import floats
 from fastnn.kernels.vectors import (
-    F32,
-    I32,
     LANES,
     VECTOR,
     Mask,
     Vector,
     at,
     family,
-    lanes_from,
     load,
-    maximum,
     number,
     repeat,
     store,
@@ -38,8 +34,8 @@ F = np.float32
 POINTER = VECTOR.as_pointer()
 
 
-def _vector(b: Any, pointer: Any, place: Any) -> Any:
-    """A pointer to the vector that begins `place` floats further on."""
+def vector_at(b: Any, pointer: Any, place: Any) -> Any:
+    """Find the pointer to the vector that begins `place` floats further on."""
     return b.bitcast(at(b, pointer, place), POINTER)
 
 
@@ -48,7 +44,8 @@ def _vector(b: Any, pointer: Any, place: Any) -> Any:
 Pair = tuple[Vector, Vector]
 
 
-def _one_if(mask: Mask) -> Vector:
+def one_if(mask: Mask) -> Vector:
+    """1 where it holds, else 0."""
     return where(mask, Vector(mask.builder, ir.Constant(VECTOR, [1.0] * LANES)), 0.0)
 
 
@@ -57,7 +54,7 @@ def _identity(z: Vector, alpha: Vector) -> Pair:
 
 
 def _relu(z: Vector, alpha: Vector) -> Pair:
-    return where(z <= 0.0, 0.0, z), _one_if(z > 0.0)
+    return where(z <= 0.0, 0.0, z), one_if(z > 0.0)
 
 
 def _leaky_relu(z: Vector, alpha: Vector) -> Pair:
@@ -118,9 +115,9 @@ def _activate(b: Any, code: int, rows: Any, count: Any, at_a: Any, at_d: Any, x_
 
     def row(_: Any, inside: list[Any]) -> list[Any]:
         def turn(q: Any, _: list[Any]) -> list[Any]:
-            z = _vector(b, inside[0], q)
+            z = vector_at(b, inside[0], q)
             a, d = function(Vector(b, b.load(z, align=4)), alpha)
-            store(b, [a.value, d.value], [z, _vector(b, inside[1], q)])
+            store(b, [a.value, d.value], [z, vector_at(b, inside[1], q)])
             return []
 
         repeat(b, count, LANES, [], turn)
@@ -131,162 +128,6 @@ def _activate(b: Any, code: int, rows: Any, count: Any, at_a: Any, at_d: Any, x_
 
 # (code, rows, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a), for `rows` rows of a panel
 activate = family("rows count at_a at_d x_alpha", range(len(ACTIVATIONS)), _activate)
-
-
-# ---------------------------------------------------------------- losses: z, t -> the loss; z = a, d = dLoss/dz
-
-
-class Row:
-    """A sample's Z (or A), its targets t and its deltas d, vector by vector; `units` of them count."""
-
-    def __init__(self, b: Any, units: Any, z: Any, t: Any, d: Any):
-        self.b, self.units, self.z, self.t, self.d = b, units, z, t, d
-
-    def fold(self, start: Sequence[Vector | float], turn: Callable[..., list[Vector]]) -> list[Vector]:
-        """``held = turn(place, valid, held, z, t)`` for each vector in turn; the last `held`."""
-        b = self.b
-        held = [s.value if isinstance(s, Vector) else ir.Constant(VECTOR, [float(s)] * LANES) for s in start]
-
-        def step(q: Any, inside: list[Any]) -> list[Any]:
-            valid = self.place(q) < number(b, b.sitofp(self.units, F32))
-            z, t = (Vector(b, v) for v in load(b, [_vector(b, self.z, q), _vector(b, self.t, q)]))
-            return [v.value for v in turn(q, valid, [Vector(b, v) for v in inside], z, t)]
-
-        return [Vector(b, v) for v in repeat(b, self.units, LANES, held, step)]
-
-    def place(self, q: Any) -> Vector:
-        """The numbers of the units of the vector that begins at unit q."""
-        return lanes_from(self.b, q)
-
-    def write(self, q: Any, a: Vector, d: Vector | None = None) -> None:
-        """Store outputs (and deltas) of the vector that begins at unit q."""
-        store(self.b, [a.value], [_vector(self.b, self.z, q)])
-        if d is not None:
-            store(self.b, [d.value], [_vector(self.b, self.d, q)])
-
-    def factor(self, q: Any) -> Vector:
-        """What stands in the deltas of the vector that begins at unit q."""
-        return Vector(self.b, self.b.load(_vector(self.b, self.d, q), align=4))
-
-
-FAR_BELOW = -1e30  # stands for the Z of a unit that is not there
-
-
-def _cross_entropy(row: Row, share: Vector) -> Vector:
-    (top,) = row.fold([FAR_BELOW], lambda q, valid, held, z, t: [maximum(held[0], where(valid, z, FAR_BELOW))])
-    top = top.largest()
-
-    def exponentials(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
-        total, weight, loss = held
-        z = where(valid, z - top, 0.0)  # of padding too the exponential is taken: not of what would be denormal
-        e = where(valid, exp(z), 0.0)
-        row.write(q, e)
-        return [total + e, weight + t, loss - t * z]
-
-    total, weight, loss = (v.total() for v in row.fold([0.0, 0.0, 0.0], exponentials))
-    part_of = 1.0 / total
-
-    def outputs(q: Any, valid: Mask, held: list[Vector], e: Vector, t: Vector) -> list[Vector]:
-        a = e * part_of
-        row.write(q, a, (a * weight - t) * share)
-        return []
-
-    row.fold([], outputs)
-    return loss + weight * log(total)
-
-
-def _binary_cross_entropy(row: Row, share: Vector) -> Vector:
-    def turn(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
-        loss = t * softplus(-z) + (1.0 - t) * softplus(z)
-        a = sigmoid(z)
-        row.write(q, a, where(valid, (a - t) * share, 0.0))
-        return [held[0] + where(valid, loss, 0.0)]
-
-    return row.fold([0.0], turn)[0].total()
-
-
-def _quadratic(row: Row, share: Vector) -> Vector:
-    def turn(q: Any, valid: Mask, held: list[Vector], a: Vector, t: Vector) -> list[Vector]:
-        error = a - t
-        row.write(q, a, where(valid, error * row.factor(q) * share, 0.0))
-        return [held[0] + where(valid, 0.5 * error * error, 0.0)]
-
-    return row.fold([0.0], turn)[0].total()
-
-
-class Loss(NamedTuple):
-    """A loss, and whether it takes outputs with f' in their deltas, or Z as it is (it then knows its activation)."""
-
-    function: Callable[[Row, Vector], Vector]
-    activated: bool = False
-
-
-LOSSES = {
-    "cross_entropy": Loss(_cross_entropy),
-    "binary_cross_entropy": Loss(_binary_cross_entropy),
-    "quadratic": Loss(_quadratic, activated=True),
-}
-LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
-
-
-def _first(b: Any, value: Vector) -> Any:
-    return b.extract_element(value.value, ir.Constant(I32, 0))
-
-
-def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_d: Any, at_share: Any,
-           at_loss: Any) -> None:  # fmt: skip
-    def sample(i: Any, inside: list[Any]) -> list[Any]:
-        share = number(b, b.load(at(b, at_share, i)))
-        loss = list(LOSSES.values())[code].function(Row(b, units, *inside), share)
-        b.store(_first(b, loss), at(b, at_loss, i))
-        return [at(b, pointer, PANEL) for pointer in inside]
-
-    repeat(b, samples, 1, [at_z, at_t, at_d], sample)
-
-
-# (code, units, samples, z, t, d, share, loss): the loss of each sample; z becomes the output, d the delta times the
-# sample's share. Rows of samples are 16 floats apart: one sample at a time, where there are more outputs.
-judge = family("units samples at_z at_t at_d at_share at_loss", range(len(LOSSES)), _judge)
-
-
-def _right(row: Row) -> Vector:
-    """1 where the first largest output is the first largest target, else 0."""
-
-    def largest(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
-        return [maximum(h, where(valid, v, FAR_BELOW)) for h, v in zip(held, (z, t), strict=True)]
-
-    tops = [v.largest() for v in row.fold([FAR_BELOW, FAR_BELOW], largest)]
-
-    def first(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
-        place, found = row.place(q), []
-        for h, v, top in zip(held, (z, t), tops, strict=True):
-            here = where(v.same(top) & valid, place, -FAR_BELOW)
-            found.append(where(here < h, here, h))
-        return found
-
-    said, true = (v.smallest() for v in row.fold([-FAR_BELOW, -FAR_BELOW], first))
-    return _one_if(said.same(true))
-
-
-def _right_alone(row: Row) -> Vector:
-    """1 where one output is on the target's side of a half, that is its Z on that side of 0, else 0."""
-    z, t = (Vector(row.b, row.b.load(_vector(row.b, pointer, 0), align=4)) for pointer in (row.z, row.t))
-    return _one_if((_one_if(z > 0.0) - _one_if(t > 0.5)).same(0.0))
-
-
-def _hits(b: Any, alone: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
-    def sample(i: Any, inside: list[Any]) -> list[Any]:
-        z, t = inside
-        row = Row(b, units, z, t, t)
-        b.store(_first(b, _right_alone(row) if alone else _right(row)), at(b, at_hit, i))
-        return [at(b, pointer, PANEL) for pointer in inside]
-
-    repeat(b, samples, 1, [at_z, at_t], sample)
-
-
-# (alone, units, samples, z, t, hit): 1 or 0, whether each sample is classified right (see reference.hits); `alone`: by
-# its only output
-hits = family("units samples at_z at_t at_hit", range(2), _hits)
 
 
 # ---------------------------------------------------------------- updates: p, g, state, settings -> p, state
@@ -348,9 +189,9 @@ def _update(b: Any, code: int, rows: Any, count: Any, stride: Any, at_p: Any, at
         p, g, *state = bases
 
         def turn(q: Any, _: list[Any]) -> list[Any]:
-            places = [_vector(b, base, q) for base in (p, *state)]
+            places = [vector_at(b, base, q) for base in (p, *state)]
             parameter, *memory = (Vector(b, value) for value in load(b, places))
-            gradient = Vector(b, b.load(_vector(b, g, q), align=4))
+            gradient = Vector(b, b.load(vector_at(b, g, q), align=4))
             store(b, [v.value for v in function(parameter, gradient, settings, *memory)], places)
             return []
 

@@ -31,6 +31,7 @@ from fastnn.kernels.vectors import (
     repeat,
     row_of,
     store,
+    transposed,
     word,
 )
 from fastnn.layers import LANES as PANEL
@@ -133,14 +134,7 @@ def _transpose(b: Any, size: int, at_from: Any, stride: Any, rows: Any, count: A
         for part in range(PARTS):
             lines = sources[part * LANES : (part + 1) * LANES]
             held = [b.load(b.bitcast(at(b, line, o), VECTOR.as_pointer()), align=4) for line in lines]
-            for step in (2**bit for bit in reversed(range(LANES.bit_length() - 1))):  # swap ever smaller corners
-                low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
-                high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
-                for i in (i for i in range(LANES) if not i & step):
-                    pair = held[i], held[i + step]
-                    for place, lanes in ((i, low), (i + step, high)):
-                        mask = ir.Constant(ir.VectorType(I32, LANES), lanes)
-                        held[place] = b.shuffle_vector(*pair, mask)
+            held = transposed(b, held)
             for column, value in enumerate(held):
                 store(b, [value], [row_of(b, at(b, target, PANEL * column))[part]])
         return [at(b, target, PANEL * LANES)]

@@ -154,6 +154,19 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
     return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
 
 
+def transposed(builder: Any, held: Sequence[Any]) -> list[Any]:
+    """LANES vectors as the rows of a matrix; its columns. By swaps of ever smaller corners."""
+    found = list(held)
+    for step in (2**bit for bit in reversed(range(LANES.bit_length() - 1))):
+        low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+        high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+        masks = [ir.Constant(ir.VectorType(I32, LANES), lanes) for lanes in (low, high)]
+        for i in (i for i in range(LANES) if not i & step):
+            pair = found[i], found[i + step]
+            found[i], found[i + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+    return found
+
+
 # ---------------------------------------------------------------- formulas
 
 CONTRACT = ("contract",)

@@ -1,0 +1,279 @@
+"""The losses of the fused kernels: what a sample's Z and targets give. Each a row in a table.
+
+The formulas and their sources stand in kernels/reference.py. Each is written once and serves two orders of the numbers:
+units side by side, where there are many, and samples side by side, where their outputs fit a panel.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+
+from fastnn.kernels.elementary import exp, log, sigmoid, softplus
+from fastnn.kernels.rows import one_if, vector_at
+from fastnn.kernels.vectors import (
+    F32,
+    I32,
+    LANES,
+    VECTOR,
+    Mask,
+    Vector,
+    at,
+    family,
+    lanes_from,
+    load,
+    maximum,
+    number,
+    repeat,
+    store,
+    transposed,
+    where,
+    word,
+)
+from fastnn.layers import LANES as PANEL
+
+# ---------------------------------------------------------------- losses: z, t -> the loss; z = a, d = dLoss/dz
+
+
+class Row:
+    """A sample's Z (or A), its targets t and its deltas d, vector by vector of units; `units` of them count."""
+
+    step = LANES  # units of a vector
+
+    def __init__(self, b: Any, units: Any, z: Any, t: Any, d: Any):
+        self.b, self.units, self.z, self.t, self.d = b, units, z, t, d
+
+    def vector_of(self, pointer: Any, q: Any) -> Any:
+        """Where the vector of unit q (and those after it) stands."""
+        return vector_at(self.b, pointer, q)
+
+    def place(self, q: Any) -> Vector:
+        """The numbers of the units of the vector of unit q."""
+        return lanes_from(self.b, q)
+
+    def valid(self, q: Any) -> Mask:
+        """Which lanes are units that count."""
+        return self.place(q) < number(self.b, self.b.sitofp(self.units, F32))
+
+    def over_units(self, v: Vector, combine: Callable[[Vector], Vector]) -> Vector:
+        """What a fold holds, one for each lane, combined to one for each sample."""
+        return combine(v)
+
+    def total(self, v: Vector) -> Vector:
+        """The sum over all units."""
+        return self.over_units(v, Vector.total)
+
+    def largest(self, v: Vector) -> Vector:
+        """The largest of all units."""
+        return self.over_units(v, Vector.largest)
+
+    def smallest(self, v: Vector) -> Vector:
+        """The smallest of all units."""
+        return self.over_units(v, Vector.smallest)
+
+    def fold(self, start: Sequence[float], turn: Callable[..., list[Vector]]) -> list[Vector]:
+        """``held = turn(q, valid, held, z, t)`` for each vector in turn; the last `held`."""
+        b = self.b
+        held = [ir.Constant(VECTOR, [float(value)] * LANES) for value in start]
+
+        def step(q: Any, inside: list[Any]) -> list[Any]:
+            z, t = (Vector(b, v) for v in load(b, [self.vector_of(pointer, q) for pointer in (self.z, self.t)]))
+            return [v.value for v in turn(q, self.valid(q), [Vector(b, v) for v in inside], z, t)]
+
+        return [Vector(b, v) for v in repeat(b, self.units, self.step, held, step)]
+
+    def write(self, q: Any, a: Vector, d: Vector | None = None) -> None:
+        """Store outputs (and deltas) of the vector of unit q."""
+        store(self.b, [a.value], [self.vector_of(self.z, q)])
+        if d is not None:
+            store(self.b, [d.value], [self.vector_of(self.d, q)])
+
+    def factor(self, q: Any) -> Vector:
+        """What stands in the deltas of the vector of unit q."""
+        return Vector(self.b, self.b.load(self.vector_of(self.d, q), align=4))
+
+
+class Columns(Row):
+    """As many samples at once as a vector has lanes: unit by unit, so that no lane is padding or added to another.
+
+    Six times as fast as sample by sample, with two outputs; a panel's rows are transposed before and after.
+    """
+
+    step = 1
+
+    def vector_of(self, pointer: Any, q: Any) -> Any:
+        return vector_at(self.b, pointer, self.b.mul(q, word(LANES)))
+
+    def place(self, q: Any) -> Vector:
+        return number(self.b, self.b.sitofp(q, F32))
+
+    def valid(self, q: Any) -> Mask:
+        return Mask(self.b, ir.Constant(ir.VectorType(ir.IntType(1), LANES), [1] * LANES))
+
+    def over_units(self, v: Vector, combine: Callable[[Vector], Vector]) -> Vector:
+        return v
+
+
+def _turned(b: Any, units: Any, offsets: Sequence[Any], panel: Any, tile: Any, back: bool = False) -> None:
+    """Rows of a panel, at these offsets, become columns (LANES floats apart) of a tile; or `back`."""
+    for first in range(0, PANEL, LANES):
+        with b.if_then(b.icmp_signed(">", units, word(first))):
+            rows = [vector_at(b, panel, b.add(offset, word(first))) for offset in offsets]
+            columns = [vector_at(b, tile, word(LANES * (first + m))) for m in range(LANES)]
+            source, target = (columns, rows) if back else (rows, columns)
+            store(b, transposed(b, load(b, source)), target)
+
+
+def _for_samples(b: Any, units: Any, samples: Any, pointers: list[Any], written: Sequence[int],
+                 turn: Callable[..., None]) -> None:  # fmt: skip
+    """``turn(i, places, row)`` for all samples: by Columns if their units fit a panel, else there is one, a Row.
+
+    Pointers of z, t and d; those of which are `written` to are turned back. In the last group the last sample stands in
+    for those that are not there: what it does twice, it does alike.
+    """
+    tiles = [b.alloca(F32, PANEL * LANES) for _ in pointers]
+    last = b.sub(samples, word(1))
+
+    def group(i: Any, _: list[Any]) -> list[Any]:
+        places = [b.add(i, word(m)) for m in range(LANES)]
+        places = [b.select(b.icmp_signed("<", place, last), place, last) for place in places]
+        offsets = [b.mul(place, word(PANEL)) for place in places]
+        for pointer, tile in zip(pointers, tiles, strict=True):
+            _turned(b, units, offsets, pointer, tile)
+        turn(i, places, Columns(b, units, *tiles))
+        padding = b.sub(b.and_(b.add(units, word(LANES - 1)), word(-LANES)), units)
+        for which in written:
+
+            def clear(q: Any, _: list[Any], tile: Any = tiles[which]) -> list[Any]:
+                zero = ir.Constant(VECTOR, None)
+                store(b, [zero], [vector_at(b, tile, b.mul(b.add(units, q), word(LANES)))])
+                return []
+
+            repeat(b, padding, 1, [], clear)
+            _turned(b, units, offsets, pointers[which], tiles[which], back=True)
+        return []
+
+    with b.if_else(b.icmp_signed("<=", units, word(PANEL))) as (fits, wide):
+        with fits:
+            repeat(b, samples, LANES, [], group)
+        with wide:
+            turn(word(0), [word(0)], Row(b, units, *pointers))
+
+
+def _store_each(b: Any, value: Vector, pointer: Any, places: Sequence[Any]) -> None:
+    """A number for each sample."""
+    for lane, place in enumerate(places):
+        b.store(b.extract_element(value.value, ir.Constant(I32, lane)), at(b, pointer, place))
+
+
+FAR_BELOW = -1e30  # stands for the Z of a unit that is not there
+
+
+def _cross_entropy(row: Row, share: Vector) -> Vector:
+    (top,) = row.fold([FAR_BELOW], lambda q, valid, held, z, t: [maximum(held[0], where(valid, z, FAR_BELOW))])
+    top = row.largest(top)
+
+    def exponentials(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        total, weight, loss = held
+        z = where(valid, z - top, 0.0)  # of padding too the exponential is taken: not of what would be denormal
+        e = where(valid, exp(z), 0.0)
+        row.write(q, e)
+        return [total + e, weight + t, loss - t * z]
+
+    total, weight, loss = (row.total(v) for v in row.fold([0.0, 0.0, 0.0], exponentials))
+    part_of = 1.0 / total
+
+    def outputs(q: Any, valid: Mask, held: list[Vector], e: Vector, t: Vector) -> list[Vector]:
+        a = e * part_of
+        row.write(q, a, (a * weight - t) * share)
+        return []
+
+    row.fold([], outputs)
+    return loss + weight * log(total)
+
+
+def _binary_cross_entropy(row: Row, share: Vector) -> Vector:
+    def turn(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        loss = t * softplus(-z) + (1.0 - t) * softplus(z)
+        a = sigmoid(z)
+        row.write(q, a, where(valid, (a - t) * share, 0.0))
+        return [held[0] + where(valid, loss, 0.0)]
+
+    return row.total(row.fold([0.0], turn)[0])
+
+
+def _quadratic(row: Row, share: Vector) -> Vector:
+    def turn(q: Any, valid: Mask, held: list[Vector], a: Vector, t: Vector) -> list[Vector]:
+        error = a - t
+        row.write(q, a, where(valid, error * row.factor(q) * share, 0.0))
+        return [held[0] + where(valid, 0.5 * error * error, 0.0)]
+
+    return row.total(row.fold([0.0], turn)[0])
+
+
+class Loss(NamedTuple):
+    """A loss, and whether it takes outputs with f' in their deltas, or Z as it is (it then knows its activation)."""
+
+    function: Callable[[Row, Vector], Vector]
+    activated: bool = False
+
+
+LOSSES = {
+    "cross_entropy": Loss(_cross_entropy),
+    "binary_cross_entropy": Loss(_binary_cross_entropy),
+    "quadratic": Loss(_quadratic, activated=True),
+}
+LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
+
+
+def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_d: Any, at_share: Any,
+           at_loss: Any) -> None:  # fmt: skip
+    def turn(i: Any, places: list[Any], row: Row) -> None:
+        alone = len(places) == 1
+        share = number(b, b.load(at_share)) if alone else Vector(b, b.load(vector_at(b, at_share, i), align=4))
+        _store_each(b, list(LOSSES.values())[code].function(row, share), at_loss, places)
+
+    _for_samples(b, units, samples, [at_z, at_t, at_d], [0, 2], turn)
+
+
+# (code, units, samples, z, t, d, share, loss): the loss of each sample; z becomes the output, d the delta times the
+# sample's share. Rows of samples are 16 floats apart; one sample at a time, where there are more outputs. Shares are
+# read in whole vectors, and those beyond the last sample must be as its own.
+judge = family("units samples at_z at_t at_d at_share at_loss", range(len(LOSSES)), _judge)
+
+
+def _right(row: Row) -> Vector:
+    """1 where the first largest output is the first largest target, else 0."""
+
+    def largest(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        return [maximum(h, where(valid, v, FAR_BELOW)) for h, v in zip(held, (z, t), strict=True)]
+
+    tops = [row.largest(v) for v in row.fold([FAR_BELOW, FAR_BELOW], largest)]
+
+    def first(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
+        place, found = row.place(q), []
+        for h, v, top in zip(held, (z, t), tops, strict=True):
+            here = where(v.same(top) & valid, place, -FAR_BELOW)
+            found.append(where(here < h, here, h))
+        return found
+
+    said, true = (row.smallest(v) for v in row.fold([-FAR_BELOW, -FAR_BELOW], first))
+    return one_if(said.same(true))
+
+
+def _right_alone(row: Row) -> Vector:
+    """1 where one output is on the target's side of a half, that is its Z on that side of 0, else 0."""
+    z, t = (Vector(row.b, row.b.load(row.vector_of(pointer, word(0)), align=4)) for pointer in (row.z, row.t))
+    return one_if((one_if(z > 0.0) - one_if(t > 0.5)).same(0.0))
+
+
+def _hits(b: Any, alone: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
+    def turn(i: Any, places: list[Any], row: Row) -> None:
+        _store_each(b, _right_alone(row) if alone else _right(row), at_hit, places)
+
+    _for_samples(b, units, samples, [at_z, at_t, at_t], [], turn)
+
+
+# (alone, units, samples, z, t, hit): 1 or 0, whether each sample is classified right (see reference.hits); `alone`: by
+# its only output
+hits = family("units samples at_z at_t at_hit", range(2), _hits)
