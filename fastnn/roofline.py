@@ -48,13 +48,17 @@ class Work(NamedTuple):
     kept: tuple[Any, ...] = ()
 
 
+LONGEST_NAME = 30  # so that a line of the table fits in 80
+LEGEND = "B: samples of a batch; %: of its inputs that are not zero, where few are"
+
+
 class Row(NamedTuple):
     """A kernel of the roofline.
 
     Parameters
     ----------
     name, limit : str
-        What it is, and what is expected to limit it.
+        What it is, in up to `LONGEST_NAME` characters, and what is expected to limit it.
     prepare : callable
         ``prepare(threads)`` returns the `Work` for so many threads.
     """
@@ -72,8 +76,8 @@ class Shape(NamedTuple):
     density: float = 1.0
 
     def __str__(self) -> str:
-        sparse = f", {self.density:.0%} of inputs" if self.density < 1 else ""
-        return f"{'-'.join(map(str, self.widths))}, batch {self.batch}{sparse}"
+        sparse = f", {self.density:.0%}" if self.density < 1 else ""
+        return f"{'-'.join(map(str, self.widths))}, B {self.batch}{sparse}"
 
 
 class Load(NamedTuple):
@@ -218,7 +222,7 @@ LISTS, NARROW = Shape((784, 300), 100, 0.19), Shape((784, 30), 100, 0.19)
 
 def _layer_rows(shape: Shape) -> tuple[Row, ...]:
     """The three kernels of a dense layer."""
-    what = f"{shape.widths[0]} x {shape.widths[1]}, {shape.batch} samples"
+    what = f"{shape.widths[0]} x {shape.widths[1]}, B {shape.batch}"
     return (
         Row(f"forward {what}", "multiply-adds, copies of W", partial(_dense, "forward", shape)),
         Row(f"way back {what}", "multiply-adds, W transposed", partial(_dense, "backward", shape)),

@@ -92,7 +92,7 @@ def test_of_sparse_inputs_only_the_values_count():
     values = (job.examples.X != 0).sum() / roofline.BATCHES
     assert load.values == values == pytest.approx(0.2 * 500, rel=0.2)
     assert load.forward == values * 4 + 10 * 4 * 2
-    assert "20% of inputs" in str(shape)
+    assert str(shape) == "50-4-2, B 10, 20%"
 
 
 @pytest.mark.parametrize("prepare", [roofline._train, roofline._predict])
@@ -230,3 +230,4 @@ def test_bare_tiles(name):
 
 def test_every_row_has_a_name_of_its_own():
     assert len({row.name for row in roofline.ROWS}) == len(roofline.ROWS)
+    assert all(len(row.name) <= roofline.LONGEST_NAME for row in roofline.ROWS)
