@@ -331,7 +331,8 @@ def roofline(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
     ends = [kernel["intensity"] for kernel in kernels]
     ends += [report["peak"] / speed for report in reports for speed in report["bandwidths"].values()]
     across = np.geomspace(min(ends) / 2, max(ends) * 2, 200)
-    with _picture(path, 5.4 * len(reports), 6.6) as figure:
+    lines = max(len(report["kernels"]) + len(report["bandwidths"]) for report in reports)  # of the legend
+    with _picture(path, 5.4 * len(reports), 4.4 + 0.2 * lines) as figure:
         row = figure.subplots(1, len(reports), sharey=True, squeeze=False)[0]
         for axes, report in zip(row, reports, strict=True):
             for (level, speed), dashes in zip(report["bandwidths"].items(), cycle(DASHES)):

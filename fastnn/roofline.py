@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.kernels import backend, cpu, limits
+from fastnn.kernels import backend, cpu, limits, probes
 from fastnn.kernels.job import Job
-from fastnn.layers import Dense, Input
+from fastnn.kernels.plan import prepare
+from fastnn.layers import Dense, Input, aligned_zeros
 from fastnn.network import Network
 
 # ---------------------------------------------------------------- what is measured
@@ -35,6 +36,8 @@ class Work(NamedTuple):
         What all of them do at each time: useful arithmetic (a multiply-add is two), bytes read and written.
     resident : int
         Bytes that a thread goes through again and again: they decide in which cache they lie.
+    kept : tuple
+        What the addresses among the operands point into: it must live as long as they are used.
     """
 
     kernel: Callable[..., Any]
@@ -42,6 +45,11 @@ class Work(NamedTuple):
     flops: float
     bytes: float
     resident: int
+    kept: tuple[Any, ...] = ()
+
+
+LONGEST_NAME = 30  # so that a line of the table fits in 80
+LEGEND = "B: samples of a batch; %: of its inputs that are not zero, where few are"
 
 
 class Row(NamedTuple):
@@ -50,7 +58,7 @@ class Row(NamedTuple):
     Parameters
     ----------
     name, limit : str
-        What it is, and what is expected to limit it.
+        What it is, in up to `LONGEST_NAME` characters, and what is expected to limit it.
     prepare : callable
         ``prepare(threads)`` returns the `Work` for so many threads.
     """
@@ -68,8 +76,8 @@ class Shape(NamedTuple):
     density: float = 1.0
 
     def __str__(self) -> str:
-        sparse = f", {self.density:.0%} of inputs" if self.density < 1 else ""
-        return f"{'-'.join(map(str, self.widths))}, batch {self.batch}{sparse}"
+        sparse = f", {self.density:.0%}" if self.density < 1 else ""
+        return f"{'-'.join(map(str, self.widths))}, B {self.batch}{sparse}"
 
 
 class Load(NamedTuple):
@@ -86,7 +94,7 @@ class Load(NamedTuple):
 BATCHES = 32  # of an epoch, which is what a whole step's kernel does at a time
 
 
-def _network(shape: Shape, threads: int) -> tuple[Job, Load]:
+def _network(shape: Shape, threads: int, activation: str = "relu") -> tuple[Job, Load]:
     """Random data of this shape, a network for it at work on them, and what one of its batches takes on average."""
     rng = np.random.default_rng(0)
     samples, (inputs, *widths) = BATCHES * shape.batch, shape.widths
@@ -95,7 +103,7 @@ def _network(shape: Shape, threads: int) -> tuple[Job, Load]:
         X[rng.random(X.shape) >= shape.density] = 0
     else:
         X = rng.normal(size=(samples, inputs)).astype(np.float32)
-    hidden = [Dense(units, "relu") for units in widths[:-1]]
+    hidden = [Dense(units, activation) for units in widths[:-1]]
     network = Network([Input(inputs, 1 / 255 if shape.density < 1 else 1.0), *hidden, Dense(widths[-1], "softmax")])
     job = network.job(network.examples(X, rng.integers(widths[-1], size=samples)), shape.batch, threads)
     values = np.count_nonzero(X) / BATCHES
@@ -141,8 +149,86 @@ def _predict(shape: Shape, threads: int) -> Work:
     return Work(run, [()], BATCHES * 2 * load.forward, BATCHES * moved, _resident(load))
 
 
+# ---------------------------------------------------------------- kernels of one layer
+
+
+def _after_a_step(shape: Shape, activation: str, threads: int) -> list[Job]:
+    """A job of each thread's own, of one thread, that has taken a step: its buffers hold what the step left there."""
+    jobs = [_network(shape, 1, activation)[0] for _ in range(threads)]
+    for job in jobs:
+        backend("fused").train(job, np.arange(len(job.examples)), 0, 0, np.array([[1e-4, 0.0, 0.0]]))
+    return jobs
+
+
+def _layer(name: str, shape: Shape, jobs: list[Job], values: int, read: int) -> Work:
+    """A probe at work on one layer of each job: a multiply-add for each of its `values` and each output.
+
+    Bytes: the I O weights or their gradient, the B O outputs or deltas, and `read` floats besides, each once.
+    """
+    (inputs, outputs), samples, threads = shape.widths, shape.batch, len(jobs)
+    operands = [(int(prepare(job, samples, False).words.ctypes.data), samples) for job in jobs]
+    size = 4 * (inputs * outputs + samples * outputs + read)
+    flops = 2.0 * values * outputs
+    return Work(probes.probe(name), operands, threads * flops, float(threads * size), size, tuple(jobs))
+
+
+BELOW = 16  # inputs of the layer under the one that is measured, whose deltas the way back is to form
+
+
+def _dense(name: str, shape: Shape, threads: int) -> Work:
+    """One kernel of a dense layer. Besides: its inputs are read; on the way back, deltas below read and written."""
+    # the identity leaves no zeros among the inputs
+    jobs = _after_a_step(Shape((BELOW, *shape.widths), shape.batch), "identity", threads)
+    values = shape.batch * shape.widths[0]
+    return _layer(name, shape, jobs, values, 2 * values if name == "backward" else values)
+
+
+CLASSES = 10  # outputs of the layer above one that reads sparse inputs
+
+
+def _sparse(name: str, shape: Shape, threads: int) -> Work:
+    """One kernel of a first layer on sparse inputs. Read besides: each value and its column."""
+    jobs = _after_a_step(Shape((*shape.widths, CLASSES), shape.batch, shape.density), "relu", threads)
+    values = int(np.count_nonzero(jobs[0].examples.X[: shape.batch]))  # the step's; all threads have the same
+    return _layer(name, shape, jobs, values, 2 * values)
+
+
+TILE_DEPTH = 128  # what both sides of a tile take is half of a first-level cache of 32 KiB; 256 would fill it
+
+
+def _tile(name: str, threads: int) -> Work:
+    """A bare tile: TILE_ROWS rows by a panel. Bytes: both sides read, the sums written, and read as well or begun."""
+    rows, panel = probes.TILE_ROWS, probes.PANEL
+    kept, operands = [], []
+    rng = np.random.default_rng(0)
+    for _ in range(threads):
+        # as many floats for the left side as either kind takes; behind the sums a row that they begin with
+        sides = [aligned_zeros(size) for size in (panel * TILE_DEPTH, panel * TILE_DEPTH, panel * (rows + 1))]
+        for side in sides[:2]:
+            side[:] = rng.normal(size=side.size)
+        kept.append(sides)
+        operands.append((*(int(side.ctypes.data) for side in sides), TILE_DEPTH))
+    flops, floats = 2.0 * rows * panel * TILE_DEPTH, TILE_DEPTH * (rows + panel) + 2 * rows * panel
+    return Work(probes.probe(name), operands, threads * flops, threads * 4.0 * floats, 4 * floats, tuple(kept))
+
+
+# ---------------------------------------------------------------- the table
+
 MNIST, DENSE = Shape((784, 300, 10), 100, 0.19), Shape((784, 300, 10), 100)
 DEEP, SMALL = Shape((256, 256, 256, 10), 256), Shape((784, 30, 10), 10, 0.19)
+WIDE, SQUARE = Shape((784, 300), 256), Shape((800, 800), 256)
+LISTS, NARROW = Shape((784, 300), 100, 0.19), Shape((784, 30), 100, 0.19)
+
+
+def _layer_rows(shape: Shape) -> tuple[Row, ...]:
+    """The three kernels of a dense layer."""
+    what = f"{shape.widths[0]} x {shape.widths[1]}, B {shape.batch}"
+    return (
+        Row(f"forward {what}", "multiply-adds, copies of W", partial(_dense, "forward", shape)),
+        Row(f"way back {what}", "multiply-adds, W transposed", partial(_dense, "backward", shape)),
+        Row(f"gradient {what}", "multiply-adds", partial(_dense, "gradient", shape)),
+    )
+
 
 ROWS = (
     Row(f"train {MNIST}", "rows of W1 for each value", partial(_train, MNIST)),
@@ -151,6 +237,14 @@ ROWS = (
     Row(f"train {SMALL}", "barriers and calls", partial(_train, SMALL)),
     Row(f"predict {MNIST}", "rows of W1 for each value", partial(_predict, MNIST)),
     Row(f"predict {DEEP}", "multiply-adds", partial(_predict, DEEP)),
+    *_layer_rows(WIDE),
+    *_layer_rows(SQUARE),
+    Row("tile by samples", "multiply-adds", partial(_tile, "tile by samples")),
+    Row("tile by units", "multiply-adds", partial(_tile, "tile by units")),
+    Row(f"forward {LISTS}", "a row of W for each value", partial(_sparse, "sparse forward", LISTS)),
+    Row(f"gradient {LISTS}", "a row of deltas for each value", partial(_sparse, "sparse gradient", LISTS)),
+    Row(f"forward {NARROW}", "short rows: calls, starts", partial(_sparse, "sparse forward", NARROW)),
+    Row(f"gradient {NARROW}", "sums read and stored", partial(_sparse, "sparse gradient", NARROW)),
 )
 
 

@@ -1,9 +1,15 @@
 """The roofline: what is counted, and which roof is whose. The figures themselves are the machine's."""
 
+import ctypes
+
+import numpy as np
 import pytest
 
 from fastnn import roofline
-from fastnn.kernels import cpu, limits
+from fastnn.kernels import cpu, limits, probes
+from fastnn.kernels.cost import scatter_pays
+from fastnn.kernels.plan import AT_DELTAS, AT_INPUTS, AT_OUTPUTS, SUMS, TILE, prepare
+from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.roofline import Roofs, Row, Shape, Work
 
 TINY = Shape((3, 2, 2), 4)
@@ -86,7 +92,7 @@ def test_of_sparse_inputs_only_the_values_count():
     values = (job.examples.X != 0).sum() / roofline.BATCHES
     assert load.values == values == pytest.approx(0.2 * 500, rel=0.2)
     assert load.forward == values * 4 + 10 * 4 * 2
-    assert "20% of inputs" in str(shape)
+    assert str(shape) == "50-4-2, B 10, 20%"
 
 
 @pytest.mark.parametrize("prepare", [roofline._train, roofline._predict])
@@ -104,5 +110,124 @@ def test_training_is_done(monkeypatch):
     assert (job.parameters != before).any()
 
 
+# ---------------------------------------------------------------- kernels of one layer
+
+LAYER = Shape((35, 20), 150)  # more samples than a block, and neither inputs nor outputs whole panels
+
+
+def memory(address: int, size: int) -> np.ndarray:
+    """The floats at an address, to be read and written."""
+    return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))
+
+
+def panels(job, layer, place, width):
+    """A layer's inputs or deltas (B, width), copied, and the memory that they stand in."""
+    plan = prepare(job, job.batch_size, False)
+    jump = 16 * (job.batch_size | 1)
+    held = memory(int(plan.kept[0][layer, place]), -(-width // 16) * jump)
+    rows = held.reshape(-1, jump)[:, : 16 * job.batch_size].reshape(-1, job.batch_size, 16)
+    return rows.transpose(1, 0, 2).reshape(job.batch_size, -1)[:, :width].copy(), held
+
+
+def weights(job, layer):
+    """W of a layer, and b."""
+    net = job.architecture
+    inputs, outputs, stride = net.widths[layer], net.widths[layer + 1], net.strides[layer]
+    start = net.weight_offsets[layer]
+    rows = job.parameters[start : start + (inputs + 1) * stride].reshape(-1, stride)[:, :outputs]
+    return rows[:-1], rows[-1]
+
+
+def test_forward_forms_all_of_z():
+    work = roofline._dense("forward", LAYER, 2)
+    assert work.flops == 2 * 2 * 150 * 35 * 20
+    assert work.resident * 2 == work.bytes == 2 * 4 * (35 * 20 + 150 * 35 + 150 * 20)
+    for job, mine in zip(work.kept, work.operands, strict=True):
+        a = panels(job, 1, AT_INPUTS, 35)[0]
+        assert a.all()
+        words = prepare(job, 150, False).words
+        z = memory(int(words[AT_OUTPUTS]), 2 * 16 * 151)
+        z[:] = 0
+        work.kernel(*mine, 2)
+        found = z.reshape(2, -1)[:, : 16 * 150].reshape(2, 150, 16).transpose(1, 0, 2).reshape(150, -1)[:, :20]
+        W, b = weights(job, 1)
+        np.testing.assert_allclose(found, a @ W + b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_way_back_forms_all_deltas_below():
+    work = roofline._dense("backward", LAYER, 1)
+    assert work.flops == 2 * 150 * 35 * 20
+    assert work.bytes == 4 * (35 * 20 + 2 * 150 * 35 + 150 * 20)
+    (job,), (mine,) = work.kept, work.operands
+    delta, below = panels(job, 1, AT_DELTAS, 20)[0], panels(job, 0, AT_DELTAS, 35)[1]
+    assert delta.all()
+    below[:] = 1
+    work.kernel(*mine, 1)
+    np.testing.assert_allclose(panels(job, 0, AT_DELTAS, 35)[0], delta @ weights(job, 1)[0].T, rtol=1e-3, atol=1e-8)
+
+
+def scratch(job, place, size):
+    """A buffer of the only thread's."""
+    return memory(int(prepare(job, job.batch_size, False).kept[1][0, place]), size)
+
+
+def test_the_gradient_ends_with_the_last_rows_and_panel():
+    work = roofline._dense("gradient", LAYER, 1)
+    assert work.flops == 2 * 150 * 35 * 20
+    (job,), (mine,) = work.kept, work.operands
+    a, delta = panels(job, 1, AT_INPUTS, 35)[0], panels(job, 1, AT_DELTAS, 20)[0]
+    work.kernel(*mine, 2)
+    found = scratch(job, TILE, 3 * 16).reshape(3, 16)[:, :4]
+    np.testing.assert_allclose(found, (a.T @ delta)[32:, 16:], rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("outputs", [20, 140])
+def test_sparse_kernels_work_on_the_values_of_the_step(outputs):
+    """A narrow layer's gradient is scattered, and kept; of a wide one's the last columns and panels are found."""
+    shape = Shape((50, outputs), 30, 0.1)
+    work, back = roofline._sparse("sparse forward", shape, 1), roofline._sparse("sparse gradient", shape, 1)
+    (job,), (mine,) = work.kept, work.operands
+    x = job.examples.X[:30]
+    for each in (work, back):
+        assert each.flops == 2 * np.count_nonzero(x) * outputs
+        assert each.bytes == each.resident == 4 * (50 * outputs + 30 * outputs + 2 * np.count_nonzero(x))
+    panels(job, 1, AT_INPUTS, outputs)[1][:] = 0
+    work.kernel(*mine, 2)
+    W, b = weights(job, 0)
+    x = (x / 255).astype(np.float32)
+    np.testing.assert_allclose(panels(job, 1, AT_INPUTS, outputs)[0], x @ W + b, rtol=1e-4, atol=1e-5)
+
+    (job,), (mine,) = back.kept, back.operands
+    expected = x.T @ panels(job, 0, AT_DELTAS, outputs)[0]
+    back.kernel(*mine, 2)
+    if scatter_pays(outputs):
+        found = scratch(job, SUMS, 50 * job.architecture.strides[0]).reshape(50, -1)[:, :outputs]
+    else:
+        first = (outputs - 1) // (16 * PANELS_AT_ONCE) * 16 * PANELS_AT_ONCE
+        width = -(-(outputs - first) // 16) * 16
+        found = scratch(job, TILE, 2 * width).reshape(2, width)[:, : outputs - first]  # of columns 48 and 49
+        expected = expected[48:, first:]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["tile by samples", "tile by units"])
+def test_bare_tiles(name):
+    work = roofline._tile(name, 2)
+    rows, depth = probes.TILE_ROWS, roofline.TILE_DEPTH
+    assert work.flops == 2 * 2 * rows * 16 * depth
+    assert work.resident * 2 == work.bytes
+    assert work.resident <= 2**15
+    for (a, b, c), mine in zip(work.kept, work.operands, strict=True):
+        work.kernel(*mine, 3)
+        if name == "tile by samples":
+            left = a[: depth * rows].reshape(-1, rows, 16).transpose(1, 0, 2).reshape(rows, depth)
+            expected = left @ b.reshape(depth, 16)
+        else:
+            expected = 3 * a.reshape(depth, 16)[:, :rows].T @ b.reshape(depth, 16)
+        np.testing.assert_allclose(c.reshape(-1, 16)[:rows], expected, rtol=1e-3, atol=1e-3)
+        assert not c[16 * rows :].any()
+
+
 def test_every_row_has_a_name_of_its_own():
     assert len({row.name for row in roofline.ROWS}) == len(roofline.ROWS)
+    assert all(len(row.name) <= roofline.LONGEST_NAME for row in roofline.ROWS)

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn roofline``."""
     if fault := fused_fault():
         raise ConfigError(f"there are no fused kernels to measure: {fault}")
-    from fastnn.roofline import measure
+    from fastnn.roofline import LEGEND, measure
 
     wanted = given_options(options).get("training.threads")
     counts = sorted({1, available()}) if wanted is None else [available() if wanted == "auto" else wanted]
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     for threads in counts:
         reports.append(measure(threads))
         _print_table(reports[-1])
+    make_console().print(LEGEND)
     if options.json is not None:
         write_atomically(options.json, json.dumps(reports, indent=2) + "\n")
     if options.plot is not None:
@@ -47,11 +48,11 @@ def _print_table(report: dict[str, Any]) -> None:
     threads = report["threads"]
     levels = ", ".join(f"{level} {speed:.0f}" for level, speed in report["bandwidths"].items())
     console.print(f"{threads} thread{'s' * (threads > 1)}: {report['peak']:.0f} GFLOP/s; GB/s: {levels}")
-    table = Table("kernel", box=SIMPLE_HEAD)
-    for name in ("GFLOP/s", "FLOP/byte", "roof", "share"):
+    table = Table("kernel", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("GFLOP/s", "FLOP/B", "roof", "share"):
         table.add_column(name, justify="right")
     table.add_column("by")
     for row in report["kernels"]:
-        figures = f"{row['gflops']:.1f}", f"{row['intensity']:.2f}", f"{row['roof']:.1f}", f"{row['share']:.0%}"
+        figures = f"{row['gflops']:.1f}", f"{row['intensity']:.2f}", f"{row['roof']:.0f}", f"{row['share']:.0%}"
         table.add_row(row["name"], *figures, row["bound"])
-    console.print(table)
+    console.print(table, end="\n\n")

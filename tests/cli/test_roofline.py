@@ -29,7 +29,15 @@ def test_tables_for_one_thread_and_for_all(fastnn):
     lines = out.splitlines()
     assert "1 thread: 200 GFLOP/s; GB/s: L1 400, memory 10" in lines
     assert "4 threads: 200 GFLOP/s; GB/s: L1 400, memory 10" in lines
-    assert [line.split() for line in lines].count(["some", "50.0", "20.00", "200.0", "25%", "L1"]) == 2
+    assert [line.split() for line in lines].count(["some", "50.0", "20.00", "200", "25%", "L1"]) == 2
+
+
+def test_a_line_fits_in_80_columns(fastnn, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "n" * roofline.LONGEST_NAME
+    monkeypatch.setitem(KERNEL, "name", name)
+    monkeypatch.setitem(KERNEL, "bound", "multiply-adds")
+    assert [line.split()[-1] for line in fastnn("roofline")[1].splitlines() if name in line] == ["multiply-adds"] * 2
 
 
 @pytest.mark.parametrize(("wanted", "threads"), [(3, 3), ("auto", 4)])

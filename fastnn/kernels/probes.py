@@ -1,0 +1,185 @@
+"""The kernels of the step one by one, each called over and over by one thread, so that it can be measured.
+
+A kernel works on the layer of a job as a step has left it: its inputs, weights, lists and deltas are those of real
+work. It is given the address of the job's words (kernels/plan.py), and it goes through the layer as the step does.
+Nothing is compiled before it is asked for.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fastnn.kernels import dense, launch, sparse
+from fastnn.kernels.phases import COLUMNS, FLOAT, layer_of, scratch_of
+from fastnn.kernels.plan import (
+    AT_DELTAS,
+    AT_INPUTS,
+    AT_OUTPUTS,
+    AT_PARAMETERS,
+    BLOCK,
+    CURSOR,
+    DELTA,
+    INPUTS,
+    JUMP,
+    LAYERS,
+    SCATTERED,
+    STRIDE,
+    TILE,
+)
+from fastnn.kernels.simd import PANELS_AT_ONCE, TILE_ROWS, floats, ints, tile_by_samples, tile_by_units, words
+from fastnn.layers import LANES as PANEL
+
+__all__ = ["PANEL", "PROBES", "TILE_ROWS", "probe"]
+
+# ---------------------------------------------------------------- the last layer, on dense inputs
+# run(job, samples, times): addresses and counts are integers. Nothing is read before the first of the times.
+
+
+def make_forward(stamp: int, cache: bool) -> Any:
+    """Z of the last layer, a block of samples at a time."""
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_job: int, samples: int, times: int) -> int:
+        for _ in range(times):
+            job, scratch = words(at_job), scratch_of(words(at_job), 0)
+            w = layer_of(job, job[LAYERS] - 1)
+            for first in range(0, samples, BLOCK):
+                last = min(first + BLOCK, samples)
+                dense.forward(w, job[JUMP], first, last, job[AT_PARAMETERS], job[AT_OUTPUTS], scratch)
+        return stamp
+
+    return run
+
+
+def make_backward(stamp: int, cache: bool) -> Any:
+    """The deltas of the last layer but one, a block of samples at a time.
+
+    What stands there is multiplied each time, so it soon is zero, as fast a factor as any.
+    """
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_job: int, samples: int, times: int) -> int:
+        for _ in range(times):
+            job, scratch = words(at_job), scratch_of(words(at_job), 0)
+            w, below = layer_of(job, job[LAYERS] - 1), layer_of(job, job[LAYERS] - 2)[AT_DELTAS]
+            for first in range(0, samples, BLOCK):
+                last = min(first + BLOCK, samples)
+                dense.backward(w, job[JUMP], first, last, job[AT_PARAMETERS], below, scratch)
+        return stamp
+
+    return run
+
+
+def make_gradient(stamp: int, cache: bool) -> Any:
+    """The gradient of the last layer's W, 16 rows by a panel at a time; each part overwrites the one before."""
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_job: int, samples: int, times: int) -> int:
+        for _ in range(times):
+            job, scratch = words(at_job), scratch_of(words(at_job), 0)
+            w = layer_of(job, job[LAYERS] - 1)
+            for k in range(0, w[INPUTS], PANEL):
+                for p in range(w[STRIDE] // PANEL):
+                    dense.gradient(w, job[JUMP], samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
+        return stamp
+
+    return run
+
+
+# ---------------------------------------------------------------- the first layer, on the lists of sparse inputs
+
+
+def make_sparse_forward(stamp: int, cache: bool) -> Any:
+    """Z of the first layer, a block of samples at a time; the job's inputs must be sparse."""
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_job: int, samples: int, times: int) -> int:
+        for _ in range(times):
+            job = words(at_job)
+            w, out = layer_of(job, 0), layer_of(job, 1)[AT_INPUTS]
+            for first in range(0, samples, BLOCK):
+                sparse.forward(job, w, first, min(first + BLOCK, samples), job[AT_PARAMETERS], out)
+        return stamp
+
+    return run
+
+
+def make_sparse_gradient(stamp: int, cache: bool) -> Any:
+    """The gradient of the first layer's W, by the way that the job's plan has chosen; its inputs must be sparse.
+
+    Sample by sample it is kept; by columns, each 16 of them overwrite those before.
+    """
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_job: int, samples: int, times: int) -> int:
+        for _ in range(times):
+            job, scratch = words(at_job), scratch_of(words(at_job), 0)
+            w = layer_of(job, 0)
+            if job[SCATTERED]:
+                sparse.scatter_gradient(job, w, 0, samples, scratch)
+                continue
+            sparse.sort_by_column(job, 0, samples, scratch)
+            cursor, zeros = ints(scratch[CURSOR]), floats(scratch[DELTA])
+            for j in range(PANEL * PANELS_AT_ONCE):
+                zeros[j] = np.float32(0)
+            for p in range(0, w[STRIDE] // PANEL, PANELS_AT_ONCE):
+                panels, begin = min(PANELS_AT_ONCE, w[STRIDE] // PANEL - p), np.int64(0)
+                for k in range(w[INPUTS]):
+                    end = np.int64(cursor[k])
+                    g = scratch[TILE] + FLOAT * PANEL * panels * (k % COLUMNS)
+                    sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], g, scratch)
+                    begin = end
+        return stamp
+
+    return run
+
+
+# ---------------------------------------------------------------- the bare tiles
+# run(a, b, c, depth, times): `depth` rows of 16 floats at b, TILE_ROWS rows of sums at c.
+
+
+def make_tile_by_samples(stamp: int, cache: bool) -> Any:
+    """c = c[TILE_ROWS] + A B; A's TILE_ROWS samples in panels, next to each other, at a."""
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
+        for _ in range(times):
+            start = at_c + FLOAT * PANEL * TILE_ROWS
+            tile_by_samples(TILE_ROWS, at_a, PANEL * TILE_ROWS, at_b, PANEL, depth, start, 0, at_c)
+        return stamp
+
+    return run
+
+
+def make_tile_by_units(stamp: int, cache: bool) -> Any:
+    """c += A^T B; of A's `depth` rows of 16 floats the first TILE_ROWS columns, at a."""
+
+    @njit(nogil=True, cache=cache, error_model="numpy")
+    def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
+        for _ in range(times):
+            tile_by_units(TILE_ROWS, at_a, at_b, depth, at_c)
+        return stamp
+
+    return run
+
+
+# ---------------------------------------------------------------- by name
+
+# Each with the number of its integers.
+PROBES: dict[str, tuple[Callable[[int, bool], Any], int]] = {
+    "forward": (make_forward, 3),
+    "backward": (make_backward, 3),
+    "gradient": (make_gradient, 3),
+    "sparse forward": (make_sparse_forward, 3),
+    "sparse gradient": (make_sparse_gradient, 3),
+    "tile by samples": (make_tile_by_samples, 5),
+    "tile by units": (make_tile_by_units, 5),
+}
+
+
+def probe(name: str) -> Any:
+    """The compiled probe of a name of `PROBES`: compiled now, or found in the cache."""
+    make, integers = PROBES[name]
+    return launch.compiled(make, lambda kernel: kernel(*[0] * integers))[0]
