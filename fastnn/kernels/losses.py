@@ -102,15 +102,19 @@ class Columns(Row):
     step = 1
 
     def vector_of(self, pointer: Any, q: Any) -> Any:
+        """Where the values of unit q stand."""
         return vector_at(self.b, pointer, self.b.mul(q, word(LANES)))
 
     def place(self, q: Any) -> Vector:
+        """The number of the unit."""
         return number(self.b, self.b.sitofp(q, F32))
 
     def valid(self, q: Any) -> Mask:
+        """All lanes count."""
         return Mask(self.b, ir.Constant(ir.VectorType(ir.IntType(1), LANES), [1] * LANES))
 
     def over_units(self, v: Vector, combine: Callable[[Vector], Vector]) -> Vector:
+        """What a fold holds: each lane is a sample."""
         return v
 
 
