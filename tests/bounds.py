@@ -301,7 +301,7 @@ def train(job: Job, rows: np.ndarray, epoch: int, step: np.ndarray) -> tuple[Tot
         """Parameters and state after a step by g: (1 + slots, size)."""
         p, s = job.parameters.copy(), job.state.copy()
         with np.errstate(invalid="ignore"):
-            reference.UPDATES[job.optimizer](p, g, s, rate, epsilon, job.first, job.second)
+            reference.UPDATES[job.optimizer](p, g.copy(), s, rate, epsilon, job.first, job.second)
         return np.concatenate([p[None], s])
 
     # with all terms of one sign, the result is the sum of their magnitudes

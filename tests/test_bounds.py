@@ -60,7 +60,7 @@ def last_sample_lost(
 GRADIENT_MISTAKES: dict[str, Mistake] = {
     "weights in half precision": half_precision,
     "one weight off by 2**-12": one_weight,
-    "the mean is over B + 1": wrong("weigh", lambda totals, *_: totals._replace(weight=totals.weight + 1)),
+    "the mean is over B + 1": wrong("shares", lambda share, *_: share * 33 / 34),
     "sample weights ignored": wrong("sample_weights", lambda weights, *_: np.ones_like(weights)),
     "one unit of one sample not dropped": wrong("dropout_mask", flip_one),
     "masks of another epoch": lambda patch, job: patch.setattr(job, "seed", 1),

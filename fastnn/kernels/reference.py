@@ -21,9 +21,14 @@ from fastnn.rng import drop_threshold, dropout_mask
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-z)), [GBC] 3.30; the exponential is only ever taken of -|z|, so it cannot overflow."""
+    """1 / (1 + exp(-z)), [GBC] 3.30; -z is cut off at 88, whose exponential is still finite in float32."""
+    return 1 / (1 + np.exp(np.minimum(-z, 88)))
+
+
+def sigmoid_derivative(z: np.ndarray) -> np.ndarray:
+    """s (1 - s) with s = sigmoid(z), [GBC] 3.30 and 6.2.2.2; as e / (1 + e)^2 with e = exp(-|z|) it does not cancel."""
     e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1, e) / (1 + e)
+    return e / np.square(1 + e)
 
 
 def softplus(z: np.ndarray) -> np.ndarray:
@@ -33,8 +38,10 @@ def softplus(z: np.ndarray) -> np.ndarray:
 
 def softmax(z: np.ndarray) -> np.ndarray:
     """exp(z_o) / sum over o of exp(z_o), [GBC] 6.29, shifted by the row's maximum so that it cannot overflow."""
+    z = np.asfortranarray(z)  # class by class: NumPy takes 10 times as long for maxima and sums along short rows
     e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    e /= e.sum(axis=-1, keepdims=True)
+    return e
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:
@@ -71,7 +78,7 @@ ACTIVATIONS: dict[str, tuple[Function, Function]] = {
         lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
         lambda z, alpha: np.where(z > 0, z.dtype.type(1), alpha * np.exp(np.minimum(z, 0))),
     ),
-    "sigmoid": (lambda z, alpha: sigmoid(z), lambda z, alpha: sigmoid(z) * sigmoid(-z)),
+    "sigmoid": (lambda z, alpha: sigmoid(z), lambda z, alpha: sigmoid_derivative(z)),
     # LeCun et al.: "Efficient BackProp", 1998, section 4.4
     "tanh": (lambda z, alpha: np.tanh(z), lambda z, alpha: 1 - np.tanh(z) ** 2),
     # Dugas et al.: "Incorporating second-order functional knowledge for better option pricing", NIPS 2000
@@ -178,7 +185,8 @@ def forward(
     for layer, (W, b) in enumerate(parameters):
         mask = masks[layer] if masks else None
         a = a if mask is None else a * mask
-        z = a @ W + b
+        z = a @ W
+        z += b
         A.append(a)
         Z.append(z)
         a = ACTIVATIONS[architecture.activations[layer]][0](z, architecture.arguments[layer])
@@ -211,19 +219,21 @@ def backward(
         if layer:
             delta = delta @ parameters[layer][0].T
             mask = masks[layer] if masks else None
-            delta = delta if mask is None else delta * mask
+            if mask is not None:
+                delta *= mask
             derivative = ACTIVATIONS[architecture.activations[layer - 1]][1]
-            delta = delta * derivative(Z[layer - 1], architecture.arguments[layer - 1])
+            delta *= derivative(Z[layer - 1], architecture.arguments[layer - 1])
 
 
 # ---------------------------------------------------------------- optimisers: p and state change in place
 
-# Arguments: parameters p, gradient g, state rows s, effective rate, effective epsilon, decay constants.
+# Arguments: parameters p, gradient g (may be overwritten), state rows s, effective rate and epsilon, decay constants.
 
 
 def sgd(p: np.ndarray, g: np.ndarray, s: np.ndarray, rate: float, epsilon: float, first: float, second: float) -> None:
     """p -= rate g. Robbins & Monro, 1951; [GBC] algorithm 8.1."""
-    p -= rate * g
+    g *= rate
+    p -= g
 
 
 def momentum(
@@ -284,31 +294,58 @@ UPDATES: dict[str, Callable[..., None]] = {
 # ---------------------------------------------------------------- the kernels (see fastnn.kernels)
 
 
-def scaled(job: Job, rows: np.ndarray | slice) -> np.ndarray:
+def scaled(job: Job, rows: np.ndarray) -> np.ndarray:
     """Rows of the raw input as the first layer gets them: scale * x + shift, in the parameters' dtype (B, I)."""
     dtype, net = job.parameters.dtype, job.architecture
-    X = job.examples.X[rows].astype(dtype)
-    X *= np.asarray(net.scale, dtype)
-    X += np.asarray(net.shift, dtype)
+    X = job.examples.X.take(rows, axis=0).astype(dtype, copy=False)
+    if net.scale != 1.0:
+        X *= np.asarray(net.scale, dtype)
+    if net.shift != 0.0:
+        X += np.asarray(net.shift, dtype)
     return X
 
 
-def target_rows(job: Job, rows: np.ndarray | slice) -> np.ndarray:
-    """The targets of samples as rows (B, O): one-hot where the examples have labels."""
+def target_rows(job: Job, rows: np.ndarray) -> np.ndarray:
+    """The targets of samples as rows (B, O): one-hot where the examples have labels; class by class, as `softmax`."""
     examples, dtype = job.examples, job.parameters.dtype
     if examples.labels is None:
         assert examples.targets is not None, "examples without labels or targets can only be predicted"
-        return examples.targets[rows].astype(dtype)
-    labels = examples.labels[rows]
-    t = np.zeros((labels.size, job.architecture.widths[-1]), dtype)
-    t[np.arange(labels.size), labels] = 1
-    return t
+        return examples.targets[rows].astype(dtype, order="F")
+    one_hot = np.eye(job.architecture.widths[-1], dtype=dtype)
+    return np.asfortranarray(one_hot.take(examples.labels[rows], axis=0))
 
 
-def sample_weights(job: Job, rows: np.ndarray | slice, size: int) -> np.ndarray:
+def taught_rows(job: Job, rows: np.ndarray) -> np.ndarray:
+    """What is trained towards (B, O): the targets, smoothed if the job says so; the largest stays the largest."""
+    t = target_rows(job, rows)
+    return smooth(t, job.label_smoothing, job.architecture.loss) if job.label_smoothing else t
+
+
+def sample_weights(job: Job, rows: np.ndarray, size: int) -> np.ndarray:
     """The weights of samples (B,), in float64."""
     weights = job.examples.weights
     return np.ones(size) if weights is None else weights[rows].astype(np.float64)
+
+
+def shares(job: Job, rows: np.ndarray) -> np.ndarray | float:
+    """What each sample of a batch counts in the mean over it: (B, 1), or one number for all."""
+    if job.examples.weights is None:
+        return 1 / len(rows)
+    weights = sample_weights(job, rows, len(rows))
+    # a batch whose weights are all zero has no mean loss: it teaches nothing, so its gradient is zero
+    return (weights / (weights.sum() or 1)).astype(job.parameters.dtype)[:, None]
+
+
+def judge(job: Job, z: np.ndarray, t: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss, hit and weight, each (B,), of the samples `rows` (B,), by their outputs' z (B, O) and targets t (B, O)."""
+    net = job.architecture
+    a = ACTIVATIONS[net.activations[-1]][0](z, net.arguments[-1]) if net.loss == "quadratic" else z  # no other looks
+    return LOSS_FUNCTIONS[net.loss](z, t, a), hits(z, t), sample_weights(job, rows, len(t))
+
+
+def weigh(losses: np.ndarray, right: np.ndarray, weights: np.ndarray) -> Totals:
+    """Sum losses (B,) and hits (B,) by weight (B,)."""
+    return Totals(float((losses * weights).sum()), float((right * weights).sum()), float(weights.sum()))
 
 
 quiet = np.errstate(all="ignore")  # what overflows is seen in the loss, and named there by the training loop
@@ -320,7 +357,7 @@ def predict(job: Job, outputs: np.ndarray) -> None:
     """Write the network's outputs for all examples to `outputs` (N, O)."""
     parameters = job.architecture.views(job.parameters)
     for start in range(0, len(job.examples), SLICE):
-        rows = slice(start, start + SLICE)
+        rows = np.arange(start, min(start + SLICE, len(job.examples)))
         outputs[rows] = forward(job.architecture, parameters, scaled(job, rows))[0][-1]
 
 
@@ -330,64 +367,73 @@ def score(job: Job) -> Totals:
     net, totals = job.architecture, NOTHING
     parameters = net.views(job.parameters)
     for start in range(0, len(job.examples), SLICE):
-        rows = slice(start, start + SLICE)
-        A, Z = forward(net, parameters, scaled(job, rows))
+        rows = np.arange(start, min(start + SLICE, len(job.examples)))
+        _, Z = forward(net, parameters, scaled(job, rows))
         t = target_rows(job, rows)
-        losses = LOSS_FUNCTIONS[net.loss](Z[-1], t, A[-1])
-        totals += weigh(losses, hits(Z[-1], t), sample_weights(job, rows, len(t)))
+        totals += weigh(*judge(job, Z[-1], t, rows))
     return totals
 
 
-def weigh(losses: np.ndarray, right: np.ndarray, weights: np.ndarray) -> Totals:
-    """Sum losses (B,) and hits (B,) by weight (B,)."""
-    return Totals(float((losses * weights).sum()), float((right * weights).sum()), float(weights.sum()))
+def propagate(
+    job: Job, rows: np.ndarray, epoch: int, t: np.ndarray, parameters: Parameters, gradient: Parameters
+) -> np.ndarray:
+    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,) by their targets t (B, O).
+
+    Returns the pre-activation of the output layer (B, O).
+    """
+    net, dtype = job.architecture, job.parameters.dtype
+    masks: Masks = [None] * len(net.dropout)
+    for layer, rate in enumerate(net.dropout):
+        if rate and drop_threshold(rate):
+            kept = dropout_mask(job.seed, layer, epoch, rows, net.widths[layer], rate)
+            masks[layer] = kept * dtype.type(1 / (1 - rate))
+    A, Z = forward(net, parameters, scaled(job, rows), masks)
+    delta = output_delta(net.loss, net.activations[-1], net.arguments[-1], Z[-1], t, A[-1])
+    delta *= shares(job, rows)
+    backward(net, parameters, A, Z, delta, gradient, masks)
+    return Z[-1]
 
 
 @quiet
 def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.ndarray]:
     """The gradient of the mean loss over the samples `rows` (B,), as a flat buffer like the parameters."""
-    net, dtype = job.architecture, job.parameters.dtype
-    parameters = net.views(job.parameters)
+    views = job.architecture.views
     gradient = np.zeros_like(job.parameters)
-    masks: Masks = [None] * len(net.dropout)
-    for layer, rate in enumerate(net.dropout):
-        if drop_threshold(rate):
-            kept = dropout_mask(job.seed, layer, epoch, rows, net.widths[layer], rate)
-            masks[layer] = kept * dtype.type(1 / (1 - rate))
-    A, Z = forward(net, parameters, scaled(job, rows), masks)
-    t = target_rows(job, rows)
-    right = hits(Z[-1], t)
-    if job.label_smoothing:
-        t = smooth(t, job.label_smoothing, net.loss)
-    losses = LOSS_FUNCTIONS[net.loss](Z[-1], t, A[-1])
-    weights = sample_weights(job, rows, len(rows))
-    totals = weigh(losses, right, weights)
-    delta = output_delta(net.loss, net.activations[-1], net.arguments[-1], Z[-1], t, A[-1])
-    # a batch whose weights are all zero has no mean loss: it teaches nothing, so its gradient is zero
-    share = weights / totals.weight if totals.weight else weights
-    backward(net, parameters, A, Z, delta * share.astype(dtype)[:, None], net.views(gradient), masks)
-    return totals, gradient
+    t = taught_rows(job, rows)
+    z = propagate(job, rows, epoch, t, views(job.parameters), views(gradient))
+    return weigh(*judge(job, z, t, rows)), gradient
 
 
 @quiet
 def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray, totals: Totals = NOTHING) -> Totals:
-    """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`."""
-    net = job.architecture
-    parameters = net.views(job.parameters)
-    for step, (rate, epsilon, decay) in enumerate(steps.tolist(), first):
-        rows = order[step * job.batch_size : (step + 1) * job.batch_size]
-        batch, gradient = gradients(job, rows, epoch)
-        totals += batch
+    """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`.
+
+    Targets are made and losses taken for all steps at once, not batch by batch: in small networks it is the number of
+    calls into NumPy that takes the time.
+    """
+    views, B = job.architecture.views, job.batch_size
+    rows = order[first * B : (first + len(steps)) * B]
+    starts = range(0, len(rows), B)
+    parameters = views(job.parameters)
+    gradient = np.zeros_like(job.parameters)
+    gradient_views = views(gradient)
+    t = taught_rows(job, rows)
+    Z = np.empty_like(t)
+    for start, (rate, epsilon, decay) in zip(starts, steps.tolist(), strict=True):
+        batch = slice(start, start + B)
+        Z[batch] = propagate(job, rows[batch], epoch, t[batch], parameters, gradient_views)
         if job.clip_norm:  # Pascanu, Mikolov, Bengio: "On the difficulty of training RNNs", ICML 2013, algorithm 1
             norm = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
             gradient *= min(1.0, job.clip_norm / norm) if norm else 1.0
-        for (W, _), (dW, _) in zip(parameters, net.views(gradient), strict=True):
-            if job.weight_decay:  # Krogh & Hertz: "A simple weight decay can improve generalization", 1991
-                dW += job.weight_decay * W
-            if decay:
+        if job.weight_decay or decay:
+            for (W, _), (dW, _) in zip(parameters, gradient_views, strict=True):
+                dW += job.weight_decay * W  # Krogh & Hertz: "A simple weight decay can improve generalization", 1991
                 W *= 1 - decay
         UPDATES[job.optimizer](job.parameters, gradient, job.state, rate, epsilon, job.first, job.second)
-    return totals
+    losses, right, weights = judge(job, Z, t, rows)
+    by_batch = np.add.reduceat([losses * weights, right * weights, weights], starts, axis=1)
+    # added up batch after batch, so that the sums do not depend on how an epoch is cut into calls
+    return Totals(*np.cumsum(np.column_stack([totals, by_batch]), axis=1)[:, -1].tolist())
 
 
 def warm() -> tuple[float, bool]:
