@@ -102,11 +102,12 @@ class MLP(Network):
         start = time.perf_counter()
         seed = self.seed if seed is None else check_seed(seed)
         examples = self.examples(X, y, sample_weight)
+        rows: np.ndarray | None = None
         judged: Examples | None = None
         if isinstance(validation, (int, float, np.number)) and not isinstance(validation, bool):
             if validation:
-                kept, held = split_rows(len(examples), validation, seed)
-                examples, judged = _take(examples, kept), _take(examples, held)
+                rows, held = split_rows(len(examples), validation, seed)
+                judged = _take(examples, held)
         elif validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ConfigError("validation must be (X, y), (X, y, sample_weight) or a fraction of the training data")
@@ -132,6 +133,7 @@ class MLP(Network):
             backend=backend,
             threads=threads,
             seed=seed,
+            rows=rows,
         )
         if resume is not None:
             network, checkpoint = safetensors.load(resume, Network)

@@ -50,14 +50,15 @@ class Parts:
         data = config.data
         train, test = load(data.source, data.label, data.image, data.task)
         if isinstance(data.test, float) or (data.test == "auto" and test is None):
-            train, test = split(train, data.test if isinstance(data.test, float) else HELD_OUT, data.seed)
+            share = data.test if isinstance(data.test, float) else HELD_OUT
+            train, test = split(train, share, data.seed, reuse=True)
         elif data.test != "auto":
             test = load_like(train, data.test, data.label)
         validation = None
         if isinstance(data.validation, str):
             validation = load_like(train, data.validation, data.label)
         elif data.validation:
-            train, validation = split(train, data.validation, data.seed)
+            train, validation = split(train, data.validation, data.seed, reuse=True)
         assert test is not None
         return cls(train, validation, test)
 

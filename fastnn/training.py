@@ -36,6 +36,8 @@ class Fit:
         Trained in place.
     examples, validation : Examples
         Training set, and (or None) the set that each epoch is judged on.
+    rows : int array (N,), optional
+        The samples of `examples` that are trained on, by default all: no copy is made of what is left.
     epochs, batch_size : int
         Batch size 0 is the full batch.
     optimizer : Optimizer
@@ -96,11 +98,13 @@ class Fit:
         backend: str,
         threads: int | str,
         seed: int,
+        rows: np.ndarray | None = None,
     ):
         if not len(examples):
             raise DataError("there are no samples to train on")
-        for part, name in ((examples, "training"), (validation, "validation")):
-            if part is not None and part.weights is not None and not part.weights.any():
+        self.rows = np.arange(len(examples)) if rows is None else rows
+        for part, chosen, name in ((examples, self.rows, "training"), (validation, slice(None), "validation")):
+            if part is not None and part.weights is not None and not part.weights[chosen].any():
                 raise DataError(f"all samples of the {name} set have weight 0")
         epochs = checked(epochs, NOT_NEGATIVE, "epochs", int)
         batch_size = checked(batch_size, NOT_NEGATIVE, "batch_size", int)
@@ -114,7 +118,7 @@ class Fit:
         if label_smoothing and network.loss == "quadratic":
             raise ConfigError("label smoothing needs cross_entropy or binary_cross_entropy, not the quadratic loss")
         self.network, self.examples, self.validation = network, examples, validation
-        self.epochs, self.samples = epochs, len(examples)
+        self.epochs, self.samples = epochs, len(self.rows)
         self.optimizer, self.schedule = optimizer, schedule
         self.shuffle, self.augment, self.image = shuffle, augment, image
         self.callbacks, self.backend, self.seed = callbacks, backend, seed
@@ -317,16 +321,16 @@ class Fit:
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
-            return np.arange(self.samples)
-        return generator(self.seed, "shuffle", epoch=epoch).permutation(self.samples)
+            return self.rows
+        return generator(self.seed, "shuffle", epoch=epoch).permutation(self.rows)
 
     def _augmented(self, epoch: int, interrupted: list[bool]) -> Examples:
         if self.augment is None or self.augment == Augment():
             return self.examples
-        X, rows = np.empty_like(self.examples.X), np.arange(self.samples)
+        X = self.examples.X.copy()
         for start in range(0, self.samples, AUGMENTED_AT_ONCE):
-            part = slice(start, start + AUGMENTED_AT_ONCE)
-            X[part] = self.augment.apply(self.examples.X[part], rows[part], self.image, self.seed, epoch)
+            part = self.rows[start : start + AUGMENTED_AT_ONCE]
+            X[part] = self.augment.apply(self.examples.X[part], part, self.image, self.seed, epoch)
             self._heed(interrupted)
         return replace(self.examples, X=X, density=None, longest=None)
 

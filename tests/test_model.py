@@ -1,10 +1,12 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import MLP, Adam, Dense, Dropout, Input
+from fastnn import MLP, Adam, Augment, Callback, Dense, Dropout, Input
+from fastnn.data import split_rows
 from fastnn.errors import ConfigError, DataError, ModelFileError, OutputError
 from fastnn.network import Network
 from tests.samples import BOTH, blobs, pictures, weights
@@ -147,6 +149,37 @@ def test_a_nan_among_the_weights_stays_visible(backend):
 def test_nothing_to_evaluate():
     with pytest.raises(DataError, match="no samples to evaluate on"):
         network().evaluate(X[:0], Y[:0])
+
+
+# ---------------------------------------------------------------- a part held out
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_what_is_left_is_not_copied(backend):
+    samples = np.zeros((20_000, 500), np.uint8)
+    net, y = MLP([Input(500), Dense(2, "softmax")]), np.zeros(20_000)
+    settings = {"epochs": 1, "batch_size": 100, "backend": backend}
+    net.fit(samples[:1000], y[:1000], **settings)  # what is loaded or compiled at the first call is not meant
+    tracemalloc.start()
+    try:
+        net.fit(samples, y, validation=0.1, **settings)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.75 * samples.nbytes
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_what_is_held_out_is_not_augmented(backend):
+    class Seen(Callback):
+        def on_epoch_end(self, fit, record):
+            self.X = fit.job.examples.X.copy()
+
+    (samples, y), seen = pictures(), Seen()
+    net = MLP([Input(25, scale=1 / 255), Dense(2, "softmax")], seed=3)
+    net.fit(samples, y, epochs=1, augment=Augment(noise=0.2), validation=0.25, callbacks=[seen], backend=backend)
+    changed = (samples != seen.X).any(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(changed), split_rows(40, 0.25, 3)[0])
 
 
 # ---------------------------------------------------------------- files

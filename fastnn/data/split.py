@@ -4,6 +4,7 @@ Letters as in layers.py: N samples, I inputs (features).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,21 @@ from fastnn.data.dataset import Dataset
 from fastnn.errors import ConfigError, DataError
 from fastnn.rng import generator
 
-SLICE = 2**20  # values that are expanded to float64 at a time
+SLICE = 2**20  # values that are expanded to float64, or moved, at a time
 
 Scale = tuple[float | np.ndarray, float | np.ndarray]  # scale and shift: one for all features, or (I,)
 
 
-def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+def split(dataset: Dataset, fraction: float, seed: int, reuse: bool = False) -> tuple[Dataset, Dataset]:
     """Divide a data set at random, as `split_rows` says.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    fraction, seed
+        As for `split_rows`.
+    reuse : bool
+        Whether `rest` may take the memory of `dataset`, which is spoilt by it: so large data need not fit twice.
 
     Returns
     -------
@@ -26,7 +35,19 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
         Both in the order of `dataset`, with all of its classes.
     """
     rest, part = split_rows(len(dataset), fraction, seed)
-    return dataset.take(rest), dataset.take(part)
+    taken = dataset.take(part)
+    return (_close_up(dataset, rest) if reuse and dataset.X.flags.writeable else dataset.take(rest)), taken
+
+
+def _close_up(dataset: Dataset, rows: np.ndarray) -> Dataset:
+    """The chosen rows, ascending, moved to the front of the memory that they are in."""
+    X, step = dataset.X, max(1, SLICE // dataset.X.shape[1])
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        X[start : start + len(some)] = X[
+            some
+        ]  # copied first; what is overwritten lies before all that is still to come
+    return replace(dataset, X=X[: len(rows)], y=dataset.y[rows])
 
 
 def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

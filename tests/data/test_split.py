@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastnn.data import Dataset, fit_scale, one_hot, shuffle, split, split_rows
+from fastnn.data.split import SLICE
 from fastnn.errors import ConfigError, DataError
 from fastnn.layers import Input
 
@@ -41,6 +42,23 @@ def test_split_depends_on_the_seed_alone():
     parts = [split(numbered(100), 0.25, seed)[1].X[:, 0].tolist() for seed in (3, 3, 4)]
     assert parts[0] == parts[1] != parts[2]
     assert parts[0] != list(range(25))
+
+
+@pytest.mark.parametrize("count", [2, 100, 3 * SLICE // 2])  # the last is moved in several pieces
+def test_split_may_reuse_the_memory(count):
+    data, kept = numbered(count), split(numbered(count), 0.25, 3)
+    for found, expected in zip(split(data, 0.25, 3, reuse=True), kept, strict=True):
+        np.testing.assert_array_equal(found.X, expected.X)
+        np.testing.assert_array_equal(found.y, expected.y)
+        assert (found.X.flags.c_contiguous, found.classes, found.image) == (True, expected.classes, expected.image)
+    assert np.shares_memory(split(data, 0.25, 3, reuse=True)[0].X, data.X)
+
+
+def test_split_copies_what_cannot_be_written_to_and_what_it_may_not_spoil():
+    data = numbered(100)
+    assert not np.shares_memory(split(data, 0.25, 3)[0].X, data.X)
+    data.X.flags.writeable = False
+    np.testing.assert_array_equal(split(data, 0.25, 3, reuse=True)[0].X, split(data, 0.25, 3)[0].X)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
