@@ -60,8 +60,11 @@ def draw(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
 
 
 def panel(axes: "Axes", row: dict[str, Any], names: list[str], first: bool) -> None:
-    """One row: bars as long as the median, a line from the fastest round to the slowest."""
-    longest = max(mine["max_s"] for mine in row["contestants"].values())
+    """One row: bars as long as the median, with a line back to the fastest round.
+
+    The slowest round is not drawn: where something else kept a CPU busy it would dwarf all bars.
+    """
+    longest = max(mine["median_s"] for mine in row["contestants"].values())
     fused = row["contestants"].get("fastnn-fused")
     for place, name in enumerate(names):
         mine = row["contestants"].get(name)
@@ -70,15 +73,16 @@ def panel(axes: "Axes", row: dict[str, Any], names: list[str], first: bool) -> N
             continue
         middle = mine["median_s"]
         axes.barh(place, middle, height=0.72, color=BARS[name][1])
-        axes.plot([mine["min_s"], mine["max_s"]], [place, place], color=INK, linewidth=0.9, solid_capstyle="butt")
-        times = f"  {middle / fused['median_s']:.2g}×" if fused and name != "fastnn-fused" else ""
+        axes.plot([mine["min_s"], middle], [place, place], color=INK, linewidth=0.9, solid_capstyle="butt")
+        others = fused is not None and mine is not fused
+        times = f"  {two_digits(middle / fused['median_s'])}×" if others else ""
         axes.text(
-            mine["max_s"] + 0.02 * longest,
+            middle + 0.02 * longest,
             place,
-            seconds(middle) + times,
+            f"{two_digits(middle)} s{times}",
             size=8,
             va="center",
-            weight="bold" if name == "fastnn-fused" else "normal",
+            weight="bold" if mine is fused else "normal",
         )
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1.5 * longest)
@@ -91,17 +95,17 @@ def panel(axes: "Axes", row: dict[str, Any], names: list[str], first: bool) -> N
     axes.text(0, 1.02, row["net"], transform=axes.transAxes, size=7.5, color=MUTED, va="bottom")
 
 
-def seconds(value: float) -> str:
-    """Seconds in words, to two digits: ``0.080 s``, ``0.37 s``, ``2.1 s``."""
+def two_digits(value: float) -> str:
+    """A number above 0 to two digits: ``0.080``, ``0.37``, ``2.1``, ``13``."""
     digits = 1 - math.floor(math.log10(value))
-    return f"{value:.{max(digits, 0)}f} s"
+    return f"{value:.{max(digits, 0)}f}"
 
 
 def caption(machine: dict[str, Any]) -> str:
     """How it was measured, on which machine, and the versions."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return (
-        f"Bars: median of {machine['rounds']} rounds in which all take turns. Lines: fastest to slowest round. "
+        f"Bars: median of {machine['rounds']} rounds in which all take turns. Line in a bar: back to the fastest. "
         "×: times as long as fastnn.\n"
         f"Float32, plain SGD, the same weights and batches for all. {machine['threads']} threads of: {machine['cpu']}, "
         f"{machine['system']}.\nPython {machine['python']}, {versions}"

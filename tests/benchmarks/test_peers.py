@@ -119,6 +119,7 @@ def test_it_is_shown(result, tmp_path):
     pytest.importorskip("matplotlib")
     from benchmarks.peers import chart
 
+    assert [chart.two_digits(value) for value in (0.0801, 0.374, 2.04, 13.2)] == ["0.080", "0.37", "2.0", "13"]
     chart.draw({"machine": machine, "rows": [result] * 4}, tmp_path / "peers.png")
     assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
 
