@@ -84,7 +84,9 @@ def _line(axes: "Axes", name: str, points: list[dict[str, Any]], look: tuple[str
     far = max(points, key=lambda point: abs(math.log(point["ratio"])))
     if bent(far):
         place = (far["value"], far["fastest"] / by)
-        axes.annotate(f"{far['ratio']:.2g}×", place, (6, above), textcoords="offset points", size=7, color=color)
+        legible = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.85}
+        text = f"{far['ratio']:.2g}×"
+        axes.annotate(text, place, (7, above), textcoords="offset points", size=7, color=color, bbox=legible, zorder=4)
 
 
 def _shares(axes: "Axes", axis: dict[str, Any]) -> None:
