@@ -82,10 +82,10 @@ class Training:
         return taken
 
 
-def in_turn(trainings: Sequence[Training]) -> list[list[float]]:
+def in_turn(trainings: Sequence[Training], least: int = LEAST) -> list[list[float]]:
     """The seconds of the epochs of each, in rounds: so what slows the machine for some seconds slows all alike.
 
-    An epoch of each, which is not counted, goes before. Who has had `LEAST` rounds and `ENOUGH` seconds sits out the
+    An epoch of each, which is not counted, goes before. Who has had `least` rounds and `ENOUGH` seconds sits out the
     rest.
     """
     for training in trainings:
@@ -93,6 +93,6 @@ def in_turn(trainings: Sequence[Training]) -> list[list[float]]:
     taken: list[list[float]] = [[] for _ in trainings]
     for number in range(ROUNDS):
         for mine, training in zip(taken, trainings, strict=True):
-            if number < LEAST or sum(mine) < ENOUGH:
+            if number < least or sum(mine) < ENOUGH:
                 mine += training.round()
     return taken

@@ -32,7 +32,7 @@ class Peers:
             work = flops(task) / 1e9
             trainings = {way: training_of(task, *settings) for way, settings in WAYS.items()}
             slow = trainings.pop("reference")  # an epoch of it is enough, and takes up to some seconds
-            seconds = dict(zip(trainings, map(median, in_turn(list(trainings.values()))), strict=True))
+            seconds = dict(zip(trainings, map(median, in_turn(list(trainings.values()), least=1)), strict=True))
             with threadpool_limits(WAYS["reference"][1]):
                 seconds["reference"] = slow.epoch()
             found |= {(name, way): (taken, work, peaks[WAYS[way][1]]) for way, taken in seconds.items()}
