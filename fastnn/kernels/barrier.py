@@ -1,9 +1,9 @@
 """A barrier for threads inside one compiled function: it spins for a moment, then sleeps in the kernel.
 
-Measured with 784-300-10 on two cores that two other programs kept busy: an epoch took 0.9 s with this barrier, and 1.1
-to 2.8 s with one that only spins (0.22 s on idle cores with either). The wait is a table row for each system (Linux:
-futex(2); macOS: __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after
-`PATIENCE`, so that not even a lost wake-up could hang a fit.
+Measured with earlier kernels and 784-300-10 on two cores that two other programs kept busy: an epoch took 0.9 s with
+this barrier, and 1.1 to 2.8 s with one that only spins (0.22 s on idle cores with either). The wait is a table row for
+each system (Linux: futex(2); macOS: __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by
+itself after `PATIENCE`, so that not even a lost wake-up could hang a fit.
 """
 
 import ctypes

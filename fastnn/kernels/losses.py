@@ -96,7 +96,7 @@ class Row:
 class Columns(Row):
     """As many samples at once as a vector has lanes: unit by unit, so that no lane is padding or added to another.
 
-    Six times as fast as sample by sample, with two outputs; a panel's rows are transposed before and after.
+    A panel's rows are transposed before and after. With two outputs a batch of 200 took 3 to 5 us, and 11 by samples.
     """
 
     step = 1

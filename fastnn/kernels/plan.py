@@ -161,7 +161,7 @@ def sparse(job: Job) -> bool:
         return False
     if examples.density is None:
         examples.density = density_of(examples.X)
-    return cost.sparse_pays(examples.density, net.widths[0], net.widths[1])
+    return cost.sparse_pays(examples.density, net.widths[1])
 
 
 def room(job: Job) -> int:
