@@ -8,7 +8,7 @@ from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
-# Of columns of W, by the panels that are summed at once. Larger than a first-level cache of 32 KiB: few pixels are often
+# Of columns of W, by the panels that are summed at once. More than a first-level cache of 32 KiB: few pixels are often
 # set, and shorter lists cost more. Forward on 784-300, batch 100, one thread: 24 KiB 137 ms an epoch, 48 116, 96 117.
 BLOCK_BYTES = 48 * 2**10
 COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)

@@ -8,8 +8,8 @@ from fastnn.errors import ConfigError
 from fastnn.layers import Architecture
 
 # Multiply-adds of a step that make another thread worth its two barriers. Measured with earlier kernels, two threads
-# against one: 0.66 to 0.9 of the time from 48,000 on (784-30-10 with batch 2, 24-8-2 with batch 200 ...). A single sample cannot be shared:
-# with batch 1, two threads took twice as long (784-30-10), or saved 9% at most (784-300-10).
+# against one: 0.66 to 0.9 of the time from 48,000 on (784-30-10 with batch 2, 24-8-2 with batch 200 ...). A single
+# sample cannot be shared: with batch 1, two threads took twice as long (784-30-10), or saved 9% at most (784-300-10).
 WORTH_A_THREAD = 20_000
 
 UNLIMITED = 2**30
