@@ -1,6 +1,9 @@
-"""Who takes part: one small module each, imported only in that contestant's own process.
+"""Who takes part: one small module each in ``nets``, imported only in that contestant's own process.
 
-Each has a class `Net`, made from a task and a number of threads, which brings the data into its own form at once:
+``nets`` has no ``__init__.py``: asv imports all packages that it finds here, and peers need not be installed for it.
+
+Each module has a class `Net`, made from a task and a number of threads, which brings the data into its own form at
+once:
 
 reset()
     Put the task's first weights back.
@@ -36,7 +39,7 @@ class Contestant:
     Parameters
     ----------
     module : str
-        Inside this package.
+        In ``nets``.
     packages : tuple of str
         What is imported and named with its version.
     peer : bool
@@ -57,7 +60,7 @@ class Contestant:
 
     def load(self) -> ModuleType:
         """Import its module, and so its packages."""
-        return import_module(f"{__name__}.{self.module}")
+        return import_module(f"benchmarks.peers.nets.{self.module}")
 
     def net(self, task: Task, threads: int) -> Net:
         """The contestant with the data in its own form, ready to start."""
