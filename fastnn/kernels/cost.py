@@ -13,8 +13,13 @@ from fastnn.layers import LANES as PANEL
 BLOCK_BYTES = 48 * 2**10
 COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
 
+# Samples of a batch whose gradient is scattered right onto W: a row is then rounded as often as it has samples, not
+# once, but no sums are zeroed and read. Epoch of 784-30-10, batch 10, one thread: 57 ms instead of 81.
+IN_PLACE = 32
+
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak
 SPARSE = 0.75  # in a sparse row: it is bound by loads, two a cycle
+SCATTERED = 8  # vectors of a row, at most
 VALUE = 8.0  # of finding a value that is not zero, and of sorting it by its column, whatever the width
 
 
@@ -29,4 +34,4 @@ def scatter_pays(outputs: int) -> bool:
 
     By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
     """
-    return -(-outputs // PANEL) <= PANELS_AT_ONCE
+    return -(-outputs // PANEL) * PARTS <= SCATTERED

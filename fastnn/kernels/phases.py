@@ -36,12 +36,15 @@ from fastnn.kernels.plan import (
     AT_WEIGHTS,
     AT_X,
     BLOCK,
+    BOUNDS,
     BYTES,
     CLIP_NORM,
-    CURSOR,
+    COLUMN_SAMPLES,
+    COLUMN_VALUES,
     DELTA,
     FIRST,
     FIRST_ROW,
+    IN_PLACE,
     INPUT,
     INPUTS,
     JOB_NUMBERS,
@@ -70,14 +73,15 @@ from fastnn.kernels.plan import (
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import activate, drop, update
-from fastnn.kernels.simd import PANELS_AT_ONCE, doubles, floats, ints, spread, words
+from fastnn.kernels.rows import UPDATE_CODES, activate, drop, update
+from fastnn.kernels.simd import PANELS_AT_ONCE, column_descent, column_sums, doubles, floats, ints, spread, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
 FLOAT, WORD = 4, 8  # bytes
 RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
+SGD = UPDATE_CODES["sgd"]
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
@@ -329,31 +333,46 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
 
 
 @spliced
+def descends(job, store, hyper):  # type: ignore[no-untyped-def]
+    """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
+    return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
+
+
+@spliced
 def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """Rows of this thread of the gradient of a first layer that reads sparse input; the last one takes the bias."""
-    w, jump = layer_of(job, 0), job[JUMP]
+    w, jump, plain = layer_of(job, 0), job[JUMP], descends(job, store, hyper)
     first, last = share_of_rows(job, 0, thread, threads)
     last = min(last, w[INPUTS])
-    stride = w[STRIDE]
+    stride, shares = w[STRIDE], words(job[AT_SHARES])
+    weights = job[AT_PARAMETERS] + FLOAT * w[OFFSET]
     if job[SCATTERED]:
-        sparse.scatter_gradient(job, w, thread, size, scratch)
-        sums = scratch[SUMS] + FLOAT * stride * first
-        pass_on(job, w, first, last - first, 0, stride, sums, store, hyper)
+        begin, end = shares[thread], shares[thread + 1]
+        if plain and job[IN_PLACE]:
+            sparse.scatter_gradient(job, w, begin, end, size, weights, F(-hyper[RATE]))
+        else:
+            sums = floats(scratch[SUMS])
+            for k in range(first * stride, last * stride):
+                sums[k] = F(0)
+            sparse.scatter_gradient(job, w, begin, end, size, scratch[SUMS], F(1))
+            pass_on(job, w, first, last - first, 0, stride, scratch[SUMS] + FLOAT * stride * first, store, hyper)
     else:
         sparse.sort_by_column(job, thread, size, scratch)
-        cursor, zeros = ints(scratch[CURSOR]), floats(scratch[DELTA])
-        for j in range(PANEL * PANELS_AT_ONCE):
-            zeros[j] = F(0)
-        for p in range(0, stride // PANEL, PANELS_AT_ONCE):
-            panels, begin = min(PANELS_AT_ONCE, stride // PANEL - p), np.int64(0)
+        samples, values = scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES]
+        panels = stride // PANEL
+        groups = (panels + PANELS_AT_ONCE - 1) // PANELS_AT_ONCE
+        for group in range(groups):
+            p = panels * group // groups
+            n = panels * (group + 1) // groups - p
+            deltas = w[AT_DELTAS] + FLOAT * p * jump
+            if plain:
+                column_descent(n, samples, values, scratch[BOUNDS] + FLOAT * first, last - first, deltas, jump,
+                               weights + FLOAT * (stride * first + PANEL * p), stride, F(hyper[RATE]))  # fmt: skip
+                continue
             for k in range(first, last, COLUMNS):
-                columns = min(COLUMNS, last - k)
-                for column in range(columns):
-                    end = np.int64(cursor[k + column])
-                    g = scratch[TILE] + FLOAT * PANEL * panels * column
-                    sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], g, scratch)
-                    begin = end
-                pass_on(job, w, k, columns, PANEL * p, PANEL * panels, scratch[TILE], store, hyper)
+                columns, bounds = min(COLUMNS, last - k), scratch[BOUNDS] + FLOAT * k
+                column_sums(n, samples, values, bounds, columns, deltas, jump, scratch[TILE], PANEL * n, F(1))
+                pass_on(job, w, k, columns, PANEL * p, PANEL * n, scratch[TILE], store, hyper)
     if thread == threads - 1:
         g = floats(scratch[ROW])
         for p in range(stride // PANEL):

@@ -44,6 +44,7 @@ _place = count()
     AT_WEIGHTS,  # float32 (N,)
     SPARSE,  # whether the first layer reads only what is not zero
     SCATTERED,  # whether its gradient is summed sample by sample
+    IN_PLACE,  # and, where it descends the gradient, right onto W
     AT_INDEX,  # int32, ROOM for each sample: the columns of its values
     AT_VALUE,  # float32, ROOM for each sample
     ROOM,
@@ -66,8 +67,8 @@ _place = count()
     AT_SQUARES,  # float64: the sum of squares of each row of the gradient
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(37))
-JOB_WORDS = 37
+) = (next(_place) for _ in range(38))
+JOB_WORDS = 38
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -91,7 +92,7 @@ LAYER_NUMBERS = 2
 LAYER_WORDS = 9
 
 # A thread's scratch: addresses.
-PACKED, TILE, ROW, DELTA, TARGETS, SHARES, CURSOR, COLUMN_SAMPLES, COLUMN_VALUES, SUMS = range(10)
+PACKED, TILE, ROW, DELTA, TARGETS, SHARES, BOUNDS, COLUMN_SAMPLES, COLUMN_VALUES, SUMS = range(10)
 SCRATCH_WORDS = 10
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
@@ -211,7 +212,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         DELTA: max(widest, PANEL * PANELS_AT_ONCE),
         TARGETS: max(widest, PANEL * BLOCK),
         SHARES: BLOCK + PANEL,
-        CURSOR: 2 * widths[0] + 2,
+        BOUNDS: widths[0] + 1,
         COLUMN_SAMPLES: 0 if scattered else batch * list_room,
         COLUMN_VALUES: 0 if scattered else batch * list_room,
         SUMS: widths[0] * net.strides[0] if scattered else 0,
@@ -262,7 +263,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     plan.kept += [table, scratch, squares, scale, shift, edges, shares, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
-    words[[SPARSE, SCATTERED, ROOM, BLOCKS]] = is_sparse, scattered, list_room, blocks
+    words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
+    words[[ROOM, BLOCKS]] = list_room, blocks
     words[[AT_EDGES, AT_SHARES, AT_SCRATCH]] = edges.ctypes.data, shares.ctypes.data, scratch.ctypes.data
     words[[AT_OUTPUTS, AT_INDEX, AT_VALUE, AT_STARTS]] = address[2 * layers : 2 * layers + 4]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data

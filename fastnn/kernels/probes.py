@@ -19,16 +19,19 @@ from fastnn.kernels.plan import (
     AT_OUTPUTS,
     AT_PARAMETERS,
     BLOCK,
-    CURSOR,
-    DELTA,
+    BLOCKS,
+    BOUNDS,
+    COLUMN_SAMPLES,
+    COLUMN_VALUES,
     INPUTS,
     JUMP,
     LAYERS,
     SCATTERED,
     STRIDE,
+    SUMS,
     TILE,
 )
-from fastnn.kernels.simd import PANELS_AT_ONCE, TILE_ROWS, floats, ints, tile_by_samples, tile_by_units, words
+from fastnn.kernels.simd import PANELS_AT_ONCE, TILE_ROWS, column_sums, floats, tile_by_samples, tile_by_units, words
 from fastnn.layers import LANES as PANEL
 
 __all__ = ["PANEL", "PROBES", "TILE_ROWS", "probe"]
@@ -118,19 +121,21 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, 0)
             if job[SCATTERED]:
-                sparse.scatter_gradient(job, w, 0, samples, scratch)
+                sums = floats(scratch[SUMS])
+                for k in range(w[INPUTS] * w[STRIDE]):
+                    sums[k] = np.float32(0)
+                sparse.scatter_gradient(job, w, 0, job[BLOCKS], samples, scratch[SUMS], np.float32(1))
                 continue
             sparse.sort_by_column(job, 0, samples, scratch)
-            cursor, zeros = ints(scratch[CURSOR]), floats(scratch[DELTA])
-            for j in range(PANEL * PANELS_AT_ONCE):
-                zeros[j] = np.float32(0)
-            for p in range(0, w[STRIDE] // PANEL, PANELS_AT_ONCE):
-                panels, begin = min(PANELS_AT_ONCE, w[STRIDE] // PANEL - p), np.int64(0)
-                for k in range(w[INPUTS]):
-                    end = np.int64(cursor[k])
-                    g = scratch[TILE] + FLOAT * PANEL * panels * (k % COLUMNS)
-                    sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], g, scratch)
-                    begin = end
+            panels = w[STRIDE] // PANEL
+            groups = (panels + PANELS_AT_ONCE - 1) // PANELS_AT_ONCE
+            for group in range(groups):
+                p = panels * group // groups
+                n = panels * (group + 1) // groups - p
+                for k in range(0, w[INPUTS], COLUMNS):
+                    column_sums(n, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], scratch[BOUNDS] + FLOAT * k,
+                                min(COLUMNS, w[INPUTS] - k), w[AT_DELTAS] + FLOAT * p * job[JUMP], job[JUMP],
+                                scratch[TILE], PANEL * n, np.float32(1))  # fmt: skip
         return stamp
 
     return run

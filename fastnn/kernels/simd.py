@@ -39,10 +39,8 @@ from fastnn.layers import LANES as PANEL
 # Sums that a tile holds: of so many rows, by one panel. Each needs PARTS registers, the panel's row and one factor too.
 TILE_ROWS = min(PANEL, (REGISTERS - PARTS - 1) // PARTS // 2 * 2)
 UNROLLED = 8  # samples: a tile's loop runs at 0.88 of the FMA peak, at 0.78 with the two that LLVM unrolls by itself
-# Panels that the sparse loops sum at once: eight vectors. Two units that each take four cycles need as many chains.
-PANELS_AT_ONCE = 8 // PARTS
-TOGETHER = 4  # rows that the sparse loops take in a turn
-WAYS = 8 // PARTS  # sums that the loop for a single panel keeps apart, for the same reason
+CHAINS = 8  # vectors that must be summed at once: two units multiply and add, and each takes four cycles
+PANELS_AT_ONCE = CHAINS // PARTS  # that the sparse loops sum at once; half as many again were no faster
 
 # ---------------------------------------------------------------- dense tiles
 
@@ -150,66 +148,131 @@ transpose_panel = family("at_from stride rows count at_to", [1], _transpose)
 # ---------------------------------------------------------------- sparse rows
 
 
-def _make_accumulate(ways: int) -> Callable[..., None]:
-    """The sums of `ways` rows in turn are kept apart and added up at the end: one alone would wait for itself."""
+def _each_list(b: Any, count: Any, at_int_first: Any, at_int_last: Any, step: Any, held: list[Any],
+               turn: Callable[[Any, Any, list[Any]], list[Any]]) -> None:  # fmt: skip
+    """For `count` lists: ``held = turn(where it begins, its length, held)``."""
 
-    def body(b: Any, size: int, at_int_index: Any, at_value: Any, count: Any, at_matrix: Any, stride: Any, jump: Any,
-             at_start: Any, at_out: Any, out_jump: Any) -> None:  # fmt: skip
-        columns = [at(b, at_matrix, b.mul(jump, word(p))) for p in range(size)]
-        rows = [row_of(b, at(b, at_out, b.mul(out_jump, word(p)))) for p in range(size)]
-        first = [row_of(b, at(b, at_start, b.mul(out_jump, word(p)))) for p in range(size)]
-        width = size * PARTS
+    def one(i: Any, inside: list[Any]) -> list[Any]:
+        place = b.mul(i, step)
+        first, last = (b.zext(b.load(at(b, pointer, place)), WORD) for pointer in (at_int_first, at_int_last))
+        return turn(first, b.sub(last, first), inside)
 
-        def add(q: Any, old: list[Any]) -> list[Any]:
-            place = b.mul(b.zext(b.load(at(b, at_int_index, q)), WORD), stride)
-            left = broadcast(b, b.load(at(b, at_value, q)))
-            right = [value for column in columns for value in load(b, row_of(b, at(b, column, place)))]
-            return [fma(b, left, r, o) for r, o in zip(right, old, strict=True)]
-
-        def turn(q: Any, held: list[Any]) -> list[Any]:
-            parts = [held[way * width : (way + 1) * width] for way in range(ways)]
-            for row in range(max(ways, TOGETHER)):
-                parts[row % ways] = add(b.add(q, word(row)), parts[row % ways])
-            return [value for part in parts for value in part]
-
-        # several rows a turn: short loops are most of their branches
-        sums, together = [value for row in first for value in load(b, row)], max(ways, TOGETHER)
-        sums += [ir.Constant(VECTOR, None)] * (width * (ways - 1))
-        whole = b.and_(count, word(-together))
-        sums = repeat(b, whole, together, sums, turn)
-        for way in range(1, ways):
-            sums[:width] = [b.fadd(sums[v], sums[way * width + v]) for v in range(width)]
-        sums = repeat(b, b.sub(count, whole), 1, sums[:width], lambda q, held: add(b.add(q, whole), held))
-        store(b, sums, [pointer for row in rows for pointer in row])
-
-    body.__name__ = f"_accumulate_{ways}"
-    return family("at_int_index at_value count at_matrix stride jump at_start at_out out_jump",
-                   range(1, PANELS_AT_ONCE + 1), body)  # fmt: skip
+    repeat(b, count, 1, held, one)
 
 
-def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, count: Any, at_row: Any, jump: Any, at_matrix: Any,
-             stride: Any) -> None:  # fmt: skip
-    right = [v for p in range(size) for v in load(b, row_of(b, at(b, at_row, b.mul(jump, word(p)))))]
+def _sum(b: Any, count: Any, index: Any, value: Any, columns: list[Any], stride: Any, sums: list[Any]) -> list[Any]:
+    """The vectors `sums` + sum over q < count of value[q] * row index[q] of a matrix, in this order.
 
-    def turn(q: Any, _: list[Any]) -> list[Any]:
-        place = b.mul(b.zext(b.load(at(b, at_int_index, q)), WORD), stride)
-        left, target = broadcast(b, b.load(at(b, at_value, q))), at(b, at_matrix, place)
-        pointers = [pointer for p in range(size) for pointer in row_of(b, at(b, target, PANEL * p))]
-        store(b, [fma(b, left, r, o) for r, o in zip(right, load(b, pointers), strict=True)], pointers)
-        return []
+    Few vectors would wait for themselves: then the sums of some rows in turn are kept apart, and added at the end.
+    """
+    width, ways = len(sums), max(1, CHAINS // len(sums))
 
-    repeat(b, count, 1, [], turn)
+    def add(q: Any, old: list[Any]) -> list[Any]:
+        place = b.mul(b.zext(b.load(at(b, index, q)), WORD), stride)
+        left = broadcast(b, b.load(at(b, value, q)))
+        right = [vector for column in columns for vector in load(b, row_of(b, at(b, column, place)))]
+        return [fma(b, left, r, o) for r, o in zip(right, old, strict=True)]
+
+    if ways == 1:
+        return repeat(b, count, 1, sums, add)
+
+    def turn(q: Any, held: list[Any]) -> list[Any]:
+        parts = [add(b.add(q, word(way)), held[way * width : (way + 1) * width]) for way in range(ways)]
+        return [vector for part in parts for vector in part]
+
+    whole = b.and_(count, word(-ways))
+    held = repeat(b, whole, ways, [*sums, *[ir.Constant(VECTOR, None)] * (width * (ways - 1))], turn)
+    for way in range(1, ways):
+        held[:width] = [b.fadd(held[v], held[way * width + v]) for v in range(width)]
+    return repeat(b, b.sub(count, whole), 1, held[:width], lambda q, held: add(b.add(q, whole), held))
 
 
-# (size, index, value, count, matrix, stride, jump, start, out, out_jump): `size` panels of out = start + sum over
-# q < count of value[q] * row index[q] of the matrix, in this order. A row's panels lie `jump` apart, those of start
-# and out `out_jump`. The second form sums WAYS rows in turn apart: for few panels, on sums that are never cut.
-accumulate = _make_accumulate(1)
-accumulate_apart = _make_accumulate(WAYS)
+def _panels(b: Any, pointer: Any, size: int, jump: Any) -> list[Any]:
+    """Pointers to a row in `size` panels."""
+    return [at(b, pointer, b.mul(jump, word(p))) for p in range(size)]
 
-# (size, index, value, count, row, jump, matrix, stride): row index[q] of the matrix += value[q] * row, for q < count.
-scatter = family("at_int_index at_value count at_row jump at_matrix stride", range(1, PANELS_AT_ONCE + 1),
-                  _scatter)  # fmt: skip
+
+def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
+            room: Any, count: Any, at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any,
+            at_out: Any, out_jump: Any) -> None:  # fmt: skip
+    columns = _panels(b, at_matrix, size, word(PANEL))
+
+    def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
+        index, value, start, out = inside
+        rows = [pointer for row in _panels(b, start, size, start_jump) for pointer in row_of(b, row)]
+        sums = _sum(b, length, at(b, index, first), at(b, value, first), columns, stride, load(b, rows))
+        store(b, sums, [pointer for row in _panels(b, out, size, out_jump) for pointer in row_of(b, row)])
+        return [at(b, index, room), at(b, value, room), at(b, start, start_step), at(b, out, PANEL)]
+
+    _each_list(b, count, at_int_first, at_int_last, step, [at_int_index, at_value, at_start, at_out], turn)
+
+
+def _column_sums(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_bounds: Any, count: Any, at_matrix: Any,
+                 jump: Any, at_out: Any, stride: Any, x_rate: Any, descend: bool = False) -> None:  # fmt: skip
+    columns, rate = _panels(b, at_matrix, size, jump), broadcast(b, x_rate)
+
+    def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
+        (out,) = inside
+        rows = [pointer for row in _panels(b, out, size, word(PANEL)) for pointer in row_of(b, row)]
+        zeros = [ir.Constant(VECTOR, None)] * len(rows)
+        sums = _sum(b, length, at(b, at_int_index, first), at(b, at_value, first), columns, word(PANEL), zeros)
+        if descend:
+            steps = [b.fmul(rate, value) for value in sums]
+            sums = [b.fsub(old, value, CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)]
+        store(b, sums, rows)
+        return [at(b, out, stride)]
+
+    _each_list(b, count, at_int_bounds, at(b, at_int_bounds, 1), word(1), [at_out], turn)
+
+
+def _column_descent(b: Any, size: int, *arguments: Any) -> None:
+    _column_sums(b, size, *arguments, descend=True)
+
+
+def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
+             room: Any, count: Any, at_rows: Any, jump: Any, at_matrix: Any, stride: Any,
+             x_scale: Any) -> None:  # fmt: skip
+    scale = broadcast(b, x_scale)
+
+    def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
+        index, value, row = inside
+        held = [v for panel in _panels(b, row, size, jump) for v in load(b, row_of(b, panel))]
+        held = [b.fmul(v, scale) for v in held]
+
+        def add(q: Any, _: list[Any]) -> list[Any]:
+            q = b.add(q, first)
+            place = b.mul(b.zext(b.load(at(b, index, q)), WORD), stride)
+            left, target = broadcast(b, b.load(at(b, value, q))), at(b, at_matrix, place)
+            pointers = [pointer for panel in _panels(b, target, size, word(PANEL)) for pointer in row_of(b, panel)]
+            store(b, [fma(b, left, r, o) for r, o in zip(held, load(b, pointers), strict=True)], pointers)
+            return []
+
+        repeat(b, length, 1, [], add)
+        return [at(b, index, room), at(b, value, room), at(b, row, PANEL)]
+
+    _each_list(b, count, at_int_first, at_int_last, step, [at_int_index, at_value, at_rows], turn)
+
+
+# Each of `count` samples has its lists of columns and values, `room` apart; the part of them that counts begins at
+# first[step * i] and ends at last[step * i].
+# (size, index, value, first, last, step, room, count, matrix, stride, start, start_step, start_jump, out, out_jump):
+# `size` panels of out = start + sum of value times row of the matrix. A start's panels lie `start_jump` apart, those of
+# out `out_jump`; the starts `start_step`.
+gather = family("at_int_index at_value at_int_first at_int_last step room count at_matrix stride at_start start_step "
+                "start_jump at_out out_jump", range(1, PANELS_AT_ONCE + 1), _gather)  # fmt: skip
+
+# (size, index, value, first, last, step, room, count, rows, jump, matrix, stride, scale): row index of the matrix
+# += value * scale * the sample's row, in `size` panels `jump` apart.
+scatter = family("at_int_index at_value at_int_first at_int_last step room count at_rows jump at_matrix stride x_scale",
+                  range(1, PANELS_AT_ONCE + 1), _scatter)  # fmt: skip
+
+# (size, index, value, bounds, count, matrix, jump, out, stride, rate): for `count` columns, whose lists of samples and
+# values lie between `bounds`, the sum of value times row of the matrix, whose panels lie `jump` apart: row k of out,
+# `stride` apart. The second form takes rate times the sum from what stands there: gradient descent at once.
+column_sums = family("at_int_index at_value at_int_bounds count at_matrix jump at_out stride x_rate",
+                      range(1, PANELS_AT_ONCE + 1), _column_sums)  # fmt: skip
+column_descent = family("at_int_index at_value at_int_bounds count at_matrix jump at_out stride x_rate",
+                         range(1, PANELS_AT_ONCE + 1), _column_descent)  # fmt: skip
 
 
 # ---------------------------------------------------------------- lists of what is not zero

@@ -18,10 +18,10 @@ from fastnn.kernels.plan import (
     AT_VALUE,
     AT_X,
     BLOCKS,
+    BOUNDS,
     BYTES,
     COLUMN_SAMPLES,
     COLUMN_VALUES,
-    CURSOR,
     INPUT,
     INPUTS,
     JUMP,
@@ -29,9 +29,8 @@ from fastnn.kernels.plan import (
     ROOM,
     SCATTERED,
     STRIDE,
-    SUMS,
 )
-from fastnn.kernels.simd import PANELS_AT_ONCE, accumulate, accumulate_apart, floats, ints, list_values, scatter, words
+from fastnn.kernels.simd import PANELS_AT_ONCE, floats, gather, ints, list_values, scatter, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -55,66 +54,44 @@ def unpack(job, r, i):  # type: ignore[no-untyped-def]
 @part
 def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-def]
     """Z of samples first..last, in panels at `out`."""
-    jump, blocks, stride, room = job[JUMP], job[BLOCKS], w[STRIDE], job[ROOM]
-    weights = parameters + FLOAT * w[OFFSET]
-    bias = weights + FLOAT * w[INPUTS] * stride
-    if job[SCATTERED]:  # a narrow layer: the whole list at once, on sums kept apart
-        for i in range(first, last):
-            count = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))[blocks]
-            index, value = job[AT_INDEX] + FLOAT * i * room, job[AT_VALUE] + FLOAT * i * room
-            z = out + FLOAT * PANEL * i
-            start = z
-            target = floats(z)
-            for p in range(stride // PANEL):
-                b = floats(bias + FLOAT * PANEL * p)
-                for o in range(PANEL):
-                    target[p * jump + o] = b[o]
-            if stride // PANEL * 2 <= PANELS_AT_ONCE:
-                accumulate_apart(stride // PANEL, index, value, count, weights, stride, PANEL, start, z, jump)
-            else:
-                accumulate(stride // PANEL, index, value, count, weights, stride, PANEL, start, z, jump)
-        return
-    for p in range(0, stride // PANEL, PANELS_AT_ONCE):
-        panels = min(PANELS_AT_ONCE, stride // PANEL - p)
-        for i in range(first, last):
-            for q in range(p, p + panels):
-                target, b = floats(out + FLOAT * (q * jump + PANEL * i)), floats(bias + FLOAT * PANEL * q)
-                for o in range(PANEL):
-                    target[o] = b[o]
-        for block in range(blocks):
-            for i in range(first, last):
-                starts = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))
-                at = FLOAT * (i * room + starts[block])
-                z = out + FLOAT * (p * jump + PANEL * i)
-                accumulate(panels, job[AT_INDEX] + at, job[AT_VALUE] + at, starts[block + 1] - starts[block],
-                           weights + FLOAT * PANEL * p, stride, PANEL, z, z, jump)  # fmt: skip
+    jump, blocks, stride, room, inputs = job[JUMP], job[BLOCKS], w[STRIDE], job[ROOM], w[INPUTS]
+    weights, starts = parameters + FLOAT * w[OFFSET], job[AT_STARTS] + FLOAT * first * (blocks + 1)
+    panels, at_once = stride // PANEL, blocks if job[SCATTERED] else 1  # a narrow layer takes the whole lists at once
+    groups = (panels + PANELS_AT_ONCE - 1) // PANELS_AT_ONCE
+    for group in range(groups):
+        p, end = panels * group // groups, panels * (group + 1) // groups
+        z, columns = out + FLOAT * (p * jump + PANEL * first), weights + FLOAT * PANEL * p
+        for block in range(0, blocks, at_once):
+            begin, step, apart = columns + FLOAT * inputs * stride, 0, PANEL  # the bias, then what is there already
+            if block:
+                begin, step, apart = z, PANEL, jump
+            gather(end - p, job[AT_INDEX] + FLOAT * first * room, job[AT_VALUE] + FLOAT * first * room,
+                   starts + FLOAT * block, starts + FLOAT * (block + at_once), blocks + 1, room, last - first,
+                   columns, stride, begin, step, apart, z, jump)  # fmt: skip
 
 
 @part
-def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyped-def]
-    """Sum this thread's rows of the gradient, at scratch[SUMS]."""
-    edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
-    stride, first, last = w[STRIDE], shares[thread], shares[thread + 1]
-    sums = floats(scratch[SUMS])
-    for k in range(edges[first] * stride, edges[last] * stride):
-        sums[k] = F(0)
-    for i in range(samples):
-        starts = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1))
-        at = FLOAT * (i * job[ROOM] + starts[first])
-        delta = w[AT_DELTAS] + FLOAT * PANEL * i
-        scatter(stride // PANEL, job[AT_INDEX] + at, job[AT_VALUE] + at, starts[last] - starts[first], delta,
-                job[JUMP], scratch[SUMS], stride)  # fmt: skip
+def scatter_gradient(job, w, begin, end, samples, sums, scale):  # type: ignore[no-untyped-def]
+    """Add `scale` times the gradient's rows of blocks begin..end of columns to those of the matrix at `sums`."""
+    blocks, stride = job[BLOCKS], w[STRIDE]
+    panels, starts = stride // PANEL, job[AT_STARTS]
+    for p in range(0, panels, PANELS_AT_ONCE):
+        scatter(min(PANELS_AT_ONCE, panels - p), job[AT_INDEX], job[AT_VALUE], starts + FLOAT * begin,
+                starts + FLOAT * end, blocks + 1, job[ROOM], samples, w[AT_DELTAS] + FLOAT * p * job[JUMP], job[JUMP],
+                sums + FLOAT * PANEL * p, stride, scale)  # fmt: skip
 
 
 @part
 def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-def]
     """The batch's lists by columns, for this thread's columns only: a counting sort (Knuth, TAOCP 3, 5.2).
 
-    Afterwards the values of column k end at ``cursor[k]``; they begin where those of the column before end.
+    Afterwards the values of column k lie between ``bounds[k]`` and ``bounds[k + 1]``.
     """
     edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
     first, last = shares[thread], shares[thread + 1]
-    cursor, to_sample, to_value = ints(scratch[CURSOR]), ints(scratch[COLUMN_SAMPLES]), floats(scratch[COLUMN_VALUES])
+    ints(scratch[BOUNDS])[edges[first]] = 0
+    cursor = ints(scratch[BOUNDS] + FLOAT)  # where a column ends, the next one begins
+    to_sample, to_value = ints(scratch[COLUMN_SAMPLES]), floats(scratch[COLUMN_VALUES])
     for k in range(edges[first], edges[last]):
         cursor[k] = 0
     for i in range(samples):
@@ -134,12 +111,3 @@ def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-de
             to_sample[place] = i
             to_value[place] = value[q]
             cursor[index[q]] = place + 1
-
-
-@part
-def column_gradient(job, w, begin, end, p, panels, zeros, out, scratch):  # type: ignore[no-untyped-def]
-    """A row of the gradient, from the sorted values begin..end of its column: `panels` panels from p on, at `out`."""
-    at = FLOAT * begin
-    deltas = w[AT_DELTAS] + FLOAT * p * job[JUMP]
-    accumulate(panels, scratch[COLUMN_SAMPLES] + at, scratch[COLUMN_VALUES] + at, end - begin, deltas, PANEL,
-               job[JUMP], zeros, out, PANEL)  # fmt: skip
