@@ -14,12 +14,13 @@ from numba import njit
 from fastnn.kernels import dense, launch, sparse
 from fastnn.kernels.phases import COLUMNS, FLOAT, layer_of, scratch_of
 from fastnn.kernels.plan import (
+    AT_CURSOR,
     AT_DELTAS,
     AT_INPUTS,
     AT_OUTPUTS,
     AT_PARAMETERS,
     BLOCK,
-    CURSOR,
+    BLOCKS,
     DELTA,
     INPUTS,
     JUMP,
@@ -118,10 +119,10 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, 0)
             if job[SCATTERED]:
-                sparse.scatter_gradient(job, w, 0, samples, scratch)
+                sparse.scatter_gradient(job, w, 0, job[BLOCKS], samples, scratch)
                 continue
-            sparse.sort_by_column(job, 0, samples, scratch)
-            cursor, zeros = ints(scratch[CURSOR]), floats(scratch[DELTA])
+            sparse.sort_by_column(job, 0, job[BLOCKS], samples)
+            cursor, zeros = ints(job[AT_CURSOR]), floats(scratch[DELTA])
             for j in range(PANEL * PANELS_AT_ONCE):
                 zeros[j] = np.float32(0)
             for p in range(0, w[STRIDE] // PANEL, PANELS_AT_ONCE):
@@ -129,7 +130,7 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
                 for k in range(w[INPUTS]):
                     end = np.int64(cursor[k])
                     g = scratch[TILE] + FLOAT * PANEL * panels * (k % COLUMNS)
-                    sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], g, scratch)
+                    sparse.column_gradient(job, w, begin, end, p, panels, scratch[DELTA], g)
                     begin = end
         return stamp
 

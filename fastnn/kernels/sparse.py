@@ -9,19 +9,18 @@ import numpy as np
 
 from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
+    AT_COLUMN_SAMPLES,
+    AT_COLUMN_VALUES,
+    AT_CURSOR,
     AT_DELTAS,
     AT_EDGES,
     AT_INDEX,
     AT_SCALE,
-    AT_SHARES,
     AT_STARTS,
     AT_VALUE,
     AT_X,
     BLOCKS,
     BYTES,
-    COLUMN_SAMPLES,
-    COLUMN_VALUES,
-    CURSOR,
     INPUT,
     INPUTS,
     JUMP,
@@ -91,10 +90,9 @@ def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-de
 
 
 @part
-def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyped-def]
-    """Sum this thread's rows of the gradient, at scratch[SUMS]."""
-    edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
-    stride, first, last = w[STRIDE], shares[thread], shares[thread + 1]
+def scatter_gradient(job, w, first, last, samples, scratch):  # type: ignore[no-untyped-def]
+    """Sum the rows of the gradient in blocks first..last of columns, at their places in scratch[SUMS]."""
+    edges, blocks, stride = words(job[AT_EDGES]), job[BLOCKS], w[STRIDE]
     sums = floats(scratch[SUMS])
     for k in range(edges[first] * stride, edges[last] * stride):
         sums[k] = F(0)
@@ -107,21 +105,22 @@ def scatter_gradient(job, w, thread, samples, scratch):  # type: ignore[no-untyp
 
 
 @part
-def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-def]
-    """The batch's lists by columns, for this thread's columns only: a counting sort (Knuth, TAOCP 3, 5.2).
+def sort_by_column(job, first, last, samples):  # type: ignore[no-untyped-def]
+    """The batch's lists by columns, in blocks first..last of columns: a counting sort (Knuth, TAOCP 3, 5.2).
 
-    Afterwards the values of column k end at ``cursor[k]``; they begin where those of the column before end.
+    Afterwards the values of column k end at ``cursor[k]``; they begin where those of the column before end, which may
+    be in a block that another thread sorts.
     """
-    edges, shares, blocks = words(job[AT_EDGES]), words(job[AT_SHARES]), job[BLOCKS]
-    first, last = shares[thread], shares[thread + 1]
-    cursor, to_sample, to_value = ints(scratch[CURSOR]), ints(scratch[COLUMN_SAMPLES]), floats(scratch[COLUMN_VALUES])
+    edges, blocks, cursor = words(job[AT_EDGES]), job[BLOCKS], ints(job[AT_CURSOR])
+    to_sample, to_value = ints(job[AT_COLUMN_SAMPLES]), floats(job[AT_COLUMN_VALUES])
     for k in range(edges[first], edges[last]):
         cursor[k] = 0
+    before = 0
     for i in range(samples):
         starts, index = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1)), ints(job[AT_INDEX] + FLOAT * i * job[ROOM])
+        before += starts[first]
         for q in range(starts[first], starts[last]):
             cursor[index[q]] += 1
-    before = 0
     for k in range(edges[first], edges[last]):
         n = cursor[k]
         cursor[k] = before
@@ -137,9 +136,9 @@ def sort_by_column(job, thread, samples, scratch):  # type: ignore[no-untyped-de
 
 
 @part
-def column_gradient(job, w, begin, end, p, panels, zeros, out, scratch):  # type: ignore[no-untyped-def]
+def column_gradient(job, w, begin, end, p, panels, zeros, out):  # type: ignore[no-untyped-def]
     """A row of the gradient, from the sorted values begin..end of its column: `panels` panels from p on, at `out`."""
     at = FLOAT * begin
     deltas = w[AT_DELTAS] + FLOAT * p * job[JUMP]
-    accumulate(panels, scratch[COLUMN_SAMPLES] + at, scratch[COLUMN_VALUES] + at, end - begin, deltas, PANEL,
-               job[JUMP], zeros, out, PANEL)  # fmt: skip
+    accumulate(panels, job[AT_COLUMN_SAMPLES] + at, job[AT_COLUMN_VALUES] + at, end - begin, deltas, PANEL, job[JUMP],
+               zeros, out, PANEL)  # fmt: skip
