@@ -1,9 +1,15 @@
-"""A barrier for threads inside one compiled function: it spins for a moment, then sleeps in the kernel.
+"""The work of a phase, claimed chunk by chunk, and a barrier that opens the next phase when all of it is done.
 
-Measured with earlier kernels and 784-300-10 on two cores that two other programs kept busy: an epoch took 0.9 s with
-this barrier, and 1.1 to 2.8 s with one that only spins (0.22 s on idle cores with either). The wait is a table row for
-each system (Linux: futex(2); macOS: __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by
-itself after `PATIENCE`, so that not even a lost wake-up could hang a fit.
+A phase has a number of granules. Each thread has a share of them, and takes from it one half of what is left at a time;
+who has nothing left takes from the others in the same way. The barrier counts finished granules, not arrivals: a
+thread that the system has put aside, or not yet begun, holds up nobody unless amid a chunk, and a slower core gets less
+work. Which thread does a granule changes no result.
+
+Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
+__ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Measured with earlier kernels, static shares, and
+784-300-10 on two cores that two other programs kept busy: an epoch took 0.9 s with this sleep, and 1.1 to 2.8 s with
+spinning alone (0.22 s on idle cores with either). Each sleep ends by itself after `PATIENCE`, so that not even a lost
+wake-up could hang a fit.
 """
 
 import ctypes
@@ -24,9 +30,17 @@ from fastnn.kernels.compiling import part
 I32 = ir.IntType(32)
 WORD = ir.IntType(64)
 
-# int32 words of the barrier's state, a cache line apart: who waits reads `GENERATION` alone.
-COUNT, GENERATION, ABORTED, SLEEPERS = 0, 16, 32, 48
-STATE_WORDS = 64
+# int32 words of the state, a cache line apart: who waits reads `GENERATION`, the number of the present phase, alone.
+GENERATION, DONE, ABORTED, SLEEPERS = 0, 16, 32, 48
+# From here on a line for each thread, with one int64: (phase << 32) + granules that are gone from the thread's share.
+# In one word, so that who comes from a phase that is over cannot take a granule of another.
+GONE = 64
+
+
+def state_words(threads: int) -> int:
+    """How many int32 words the state of so many threads has. They are zero before the first phase, number 0."""
+    return GONE + 16 * threads
+
 
 SPINS = 2000  # 50 us on a Zen 4: longer than the threads of a balanced step are apart
 PATIENCE = 50_000_000  # nanoseconds of one sleep
@@ -105,33 +119,35 @@ if sys.platform == "win32":  # LLVM finds the symbols of libc by itself, but not
         llvm.add_symbol(_name, ctypes.cast(getattr(_library, _name), ctypes.c_void_p).value)
 
 
-def _make(result: Any, arguments: int, emit: Callable[..., Any]) -> Callable[..., Any]:
-    """An intrinsic on the address of an int32 word, and up to one int32."""
+def _make(result: Any, kind: Any, values: int, emit: Callable[..., Any]) -> Callable[..., Any]:
+    """An intrinsic on the address of a word, and up to two values, all of Numba's type `kind`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = builder.inttoptr(args[0], I32.as_pointer())
+        word = builder.inttoptr(args[0], context.get_value_type(kind).as_pointer())
         value = emit(builder, word, *args)
         return context.get_dummy_value() if result == types.void else value
 
-    if arguments == 1:
+    if values == 0:
 
         @intrinsic
         def operation(typing_context: Any, address: Any) -> Any:
             return result(types.intp), generate
-    else:
+    elif values == 1:
 
         @intrinsic
         def operation(typing_context: Any, address: Any, value: Any) -> Any:
-            return result(types.intp, types.int32), generate
+            return result(types.intp, kind), generate
+    else:
+
+        @intrinsic
+        def operation(typing_context: Any, address: Any, expected: Any, value: Any) -> Any:
+            return result(types.intp, kind, kind), generate
 
     return operation
 
 
-_load = _make(types.int32, 1, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
-_store = _make(types.void, 2, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
-_add = _make(types.int32, 2, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
-_wait = _make(types.void, 2, lambda builder, _, address, value: _emit_wait(builder, address, value))
-_wake = _make(types.void, 1, lambda builder, _, address: _emit_wake(builder, address))
+def _emit_swap(builder: Any, word: Any, _: Any, expected: Any, value: Any) -> Any:
+    return builder.extract_value(builder.cmpxchg(word, expected, value, "seq_cst", "seq_cst"), 1)
 
 
 def _emit_pause(builder: Any, *_: Any) -> None:
@@ -139,20 +155,70 @@ def _emit_pause(builder: Any, *_: Any) -> None:
         _call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
 
 
-_pause = _make(types.void, 1, _emit_pause)
+INT, LONG, NONE = types.int32, types.int64, types.void
+_load = _make(INT, INT, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
+_store = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
+_add = _make(INT, INT, 1, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
+_load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
+_store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "release", 8))
+_swap_long = _make(types.boolean, LONG, 2, _emit_swap)  # whether the word held what was expected, and holds `value` now
+_wait = _make(NONE, INT, 1, lambda builder, _, address, value: _emit_wait(builder, address, value))
+_wake = _make(NONE, INT, 0, lambda builder, _, address: _emit_wake(builder, address))
+_pause = _make(NONE, INT, 0, _emit_pause)
 ONE = np.int32(1)
 
 
 @part
-def wait(state, threads):  # type: ignore[no-untyped-def]
-    """Wait until all threads have come here, or one has aborted.
+def claim(state, thread, threads, phase, count):  # type: ignore[no-untyped-def]
+    """Take some of the granules of a phase.
 
     Parameters
     ----------
     state : intp
-        Address of an int32 array (STATE_WORDS,), zeroed before the first use.
-    threads : int
-        How many threads meet.
+        Address of an int32 array (state_words(threads),), on a cache line, zeroed before the first phase.
+    thread, threads : int
+        Which thread claims, of how many.
+    phase : int
+        Its number; no further than the present one, but it may be over.
+    count : int
+        Its granules. The share of thread t is ``count * t // threads .. count * (t + 1) // threads``.
+
+    Returns
+    -------
+    first, last : int
+        The granules first..last are the caller's now; last is 0 if there are none left, or the phase is over.
+    """
+    for turn in range(threads):
+        owner = (thread + turn) % threads
+        first, last = count * owner // threads, count * (owner + 1) // threads
+        at = state + 4 * (GONE + 16 * owner)
+        gone = _load_long(at)
+        while gone >> 32 == phase:
+            first_left = first + (gone & 0xFFFFFFFF)
+            if first_left == last:
+                break
+            if threads == 1:
+                _store_long(at, gone + last - first_left)
+                return first_left, last
+            taken = (last - first_left + 1) // 2
+            if _swap_long(at, gone, gone + taken):
+                return first_left, first_left + taken
+            gone = _load_long(at)
+        if gone >> 32 != phase:
+            break
+    return 0, 0
+
+
+@part
+def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
+    """Account for `done` granules of a phase that has nothing left to claim, and wait until all `count` are done.
+
+    Parameters
+    ----------
+    state, threads, phase, count
+        As for `claim`; `count` is at least 1.
+    done : int
+        How many of them the caller has claimed, and done.
 
     Returns
     -------
@@ -160,27 +226,24 @@ def wait(state, threads):  # type: ignore[no-untyped-def]
         True if the work is aborted: whoever sees it must return at once.
     """
     if threads == 1:
+        _store_long(state + 4 * GONE, (phase + 1) << 32)
         return _load(state + 4 * ABORTED) != 0
-    generation = _load(state + 4 * GENERATION)
-    if _add(state + 4 * COUNT, ONE) + ONE == threads:
-        _store(state + 4 * COUNT, np.int32(0))
-        _add(state + 4 * GENERATION, ONE)
+    # who has done nothing may be late, and must not touch what counts the work of another phase by now
+    if done > 0 and _add(state + 4 * DONE, np.int32(done)) + done == count:
+        _store(state + 4 * DONE, np.int32(0))
+        for thread in range(threads):
+            _store_long(state + 4 * (GONE + 16 * thread), (phase + 1) << 32)
+        _store(state + 4 * GENERATION, np.int32(phase + 1))
         if _load(state + 4 * SLEEPERS) > 0:
             _wake(state + 4 * GENERATION)
     else:
         spins = 0
-        while spins < SPINS and _load(state + 4 * GENERATION) == generation:
+        while spins < SPINS and _load(state + 4 * GENERATION) <= phase:
             _pause(state)
             spins += 1
         if spins == SPINS:
             _add(state + 4 * SLEEPERS, ONE)
-            while _load(state + 4 * GENERATION) == generation and _load(state + 4 * ABORTED) == 0:
-                _wait(state + 4 * GENERATION, generation)
+            while _load(state + 4 * GENERATION) <= phase and _load(state + 4 * ABORTED) == 0:
+                _wait(state + 4 * GENERATION, np.int32(phase))
             _add(state + 4 * SLEEPERS, np.int32(-1))
-    return _load(state + 4 * ABORTED) != 0
-
-
-@part
-def aborted(state):  # type: ignore[no-untyped-def]
-    """Whether a thread has aborted the work."""
     return _load(state + 4 * ABORTED) != 0

@@ -1,14 +1,17 @@
 """The fused kernels: the maths of kernels/reference.py in one compiled function for all architectures.
 
-A step has two phases and two barriers, whatever the depth:
+A step has two phases, whatever the depth:
 
-1. over samples: each thread takes its share of the batch through forward, loss and all the deltas;
-2. over rows of weights: each thread forms its share of every gradient row and applies the optimiser to it at once.
+1. over samples: a range of the batch goes through forward, loss and all the deltas;
+2. over rows of weights: each gradient row is formed, and the optimiser applied to it at once.
 
-Each output element is summed by one thread in a fixed order, so no result depends on the number of threads. Clipping
-needs the whole gradient's norm first: its rows are stored, and a third phase applies them. Letters: B samples of a
-batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole vectors (`strides`), and
-the padding of every delta is kept zero, so that the padding of the weights stays zero.
+The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
+Each output element is summed by one thread in a fixed order, so no result depends on who did what. Two more phases are
+there for some jobs only. The lists of sparse input may have to be sorted by columns before 2. Clipping needs the whole
+gradient's norm first: its rows are stored, and a last phase applies them.
+
+Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
+vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
 """
 
 from typing import Any
@@ -16,22 +19,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fastnn.kernels import launch
-from fastnn.kernels.barrier import wait
+from fastnn.kernels import launch, sparse
+from fastnn.kernels.barrier import claim, finish
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
-from fastnn.kernels.phases import GRADIENT, PREDICT, SCORE, TRAIN, over_rows, over_samples, over_stored
-from fastnn.kernels.plan import (
-    AT_BARRIER,
-    AT_HITS,
-    AT_LOSSES,
-    AT_NUMBERS,
-    AT_TOTALS,
-    AT_WEIGHTS,
-    BLOCK,
-    CLIP_NORM,
-    Plan,
-    prepare,
-)
+from fastnn.kernels.phases import add_up, clip_scale, over_rows, over_samples, over_stored
+from fastnn.kernels.plan import AT_BARRIER, AT_WEIGHTS, BLOCK, Plan, prepare
+from fastnn.kernels.share import GRADIENT, KINDS, LISTS, PREDICT, ROWS, SAMPLES, SCORE, TRAIN, granules, stores
 from fastnn.kernels.simd import doubles, floats, words
 from fastnn.layers import Architecture, Dense, Input, aligned_zeros
 
@@ -59,39 +52,40 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     ) -> int:
         """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
         job, order = words(at_job), words(at_order)
-        barrier, weights, totals = job[AT_BARRIER], floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
-        losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
+        barrier, weights, store, phase = job[AT_BARRIER], floats(job[AT_WEIGHTS]), stores(job, mode), 0
         for s in range(steps):
-            begin = (step + s) * batch
+            begin, hyper, scale = (step + s) * batch, doubles(at_steps + 24 * s), F(1)
             size = min(batch, samples - begin)
             weight = float(size)
             if job[AT_WEIGHTS]:
                 weight = 0.0
                 for i in range(size):
                     weight += weights[order[begin + i]]
-            # without barriers a thread may be a batch ahead: there its place in the buffers must not depend on the size
-            shared = size if mode >= GRADIENT else batch
-            first, last = min(size, shared * thread // threads), min(size, shared * (thread + 1) // threads)
-            over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order)
-            if mode < GRADIENT:
-                continue
-            if wait(barrier, threads):
-                break
-            if thread == 0:
-                for i in range(size):
-                    w = weights[order[begin + i]] if job[AT_WEIGHTS] else F(1)
-                    totals[0] += w * losses[i]
-                    totals[1] += w * hits[i]
-                totals[2] += weight
-            store = mode == GRADIENT or doubles(job[AT_NUMBERS])[CLIP_NORM] > 0
-            hyper = doubles(at_steps + 24 * s)
-            over_rows(job, thread, threads, size, store, hyper)
-            if mode == TRAIN and store:
-                if wait(barrier, threads):
-                    break
-                over_stored(job, thread, threads, hyper)
-            if wait(barrier, threads):
-                break
+            for kind in range(KINDS):
+                count, done = granules(job, kind, mode, size, threads), 0
+                if count < 1:
+                    continue
+                while True:
+                    first, last = claim(barrier, thread, threads, phase, count)
+                    if last == 0:
+                        break
+                    if kind == SAMPLES:
+                        here, there = size * first // count, size * last // count
+                        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order)
+                    elif kind == LISTS:
+                        sparse.sort_by_column(job, first, last, size)
+                    elif kind == ROWS:
+                        if first == 0:
+                            add_up(job, size, weight, at_order + 8 * begin)
+                        over_rows(job, thread, first, last, size, store, hyper)
+                    else:
+                        if done == 0:
+                            scale = clip_scale(job)
+                        over_stored(job, first, last, scale, hyper)
+                    done += last - first
+                if finish(barrier, threads, phase, done, count):
+                    return stamp
+                phase += 1
         return stamp
 
     return run

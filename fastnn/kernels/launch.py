@@ -134,7 +134,7 @@ def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.
 
     Parameters
     ----------
-    state : int32 array (STATE_WORDS,)
+    state : int32 array (state_words(threads),)
         The barrier's. Whatever stops one thread sets its abort flag, so that none waits for one that will not come.
     """
     state[:] = 0

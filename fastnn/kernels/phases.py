@@ -1,4 +1,4 @@
-"""The phases of a fused step, for one thread: over samples, then over rows of weights (see kernels/fused.py).
+"""The phases of a fused step, for one thread: a range of samples, or of rows of weights (see kernels/fused.py).
 
 `job` are the job's words, `w` a layer's (kernels/plan.py). Letters: B samples of a batch, I inputs and O outputs of a
 layer, L dense layers. The padding of every delta is kept zero, so that that of the weights is.
@@ -14,7 +14,6 @@ from fastnn.kernels.plan import (
     ACTIVATION,
     ARGUMENT,
     AT_DELTAS,
-    AT_EDGES,
     AT_GRADIENT,
     AT_HITS,
     AT_INPUTS,
@@ -27,21 +26,20 @@ from fastnn.kernels.plan import (
     AT_PREDICTIONS,
     AT_SCALE,
     AT_SCRATCH,
-    AT_SHARES,
     AT_SHIFT,
     AT_SQUARES,
     AT_STATE,
     AT_STATE_2,
     AT_TARGETS,
+    AT_TOTALS,
     AT_WEIGHTS,
     AT_X,
+    BEGIN,
     BLOCK,
-    BOUNDS,
     BYTES,
     CLIP_NORM,
-    COLUMN_SAMPLES,
-    COLUMN_VALUES,
     DELTA,
+    END,
     FIRST,
     FIRST_ROW,
     IN_PLACE,
@@ -54,6 +52,8 @@ from fastnn.kernels.plan import (
     LAYER_WORDS,
     LAYERS,
     LOSS,
+    NUMBER,
+    OF_LAYER,
     OFFSET,
     OUTPUTS,
     ROW,
@@ -74,7 +74,8 @@ from fastnn.kernels.plan import (
     WEIGHT_DECAY,
 )
 from fastnn.kernels.rows import UPDATE_CODES, activate, drop, update
-from fastnn.kernels.simd import PANELS_AT_ONCE, column_descent, column_sums, doubles, floats, ints, spread, words
+from fastnn.kernels.share import GRADIENT, PREDICT, granule_of
+from fastnn.kernels.simd import doubles, floats, ints, spread, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
@@ -83,8 +84,6 @@ FLOAT, WORD = 4, 8  # bytes
 RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
 SGD = UPDATE_CODES["sgd"]
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
-
-PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
 
 
 @spliced
@@ -105,7 +104,7 @@ def number_of(job, layer, place):  # type: ignore[no-untyped-def]
     return F(doubles(job[AT_NUMBERS])[JOB_NUMBERS + LAYER_NUMBERS * layer + place])
 
 
-# ---------------------------------------------------------------- phase 1: over samples
+# ---------------------------------------------------------------- over samples
 
 
 @fast
@@ -233,7 +232,7 @@ def say(job, i, slot):  # type: ignore[no-untyped-def]
 
 @spliced
 def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order):  # type: ignore[no-untyped-def]
-    """Phase 1 for samples first..last of the batch that begins at `begin` of the order; `weight` is the batch's."""
+    """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`."""
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
     parameters, order = job[AT_PARAMETERS], words(at_order)
     for start in range(first, last, BLOCK):
@@ -262,7 +261,7 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order)
                 dense.backward(layer_of(job, layer), jump, start, stop, parameters, below, scratch)
 
 
-# ---------------------------------------------------------------- phases 2 and 3: over rows of weights
+# ---------------------------------------------------------------- over rows of weights
 
 
 @fast
@@ -310,16 +309,6 @@ def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-unt
 
 
 @spliced
-def share_of_rows(job, layer, thread, threads):  # type: ignore[no-untyped-def]
-    """Which rows of a layer this thread takes; row I is the bias. No result depends on it."""
-    inputs = layer_of(job, layer)[INPUTS]
-    if layer == 0 and job[SPARSE]:
-        edges, shares = words(job[AT_EDGES]), words(job[AT_SHARES])
-        return edges[shares[thread]], edges[shares[thread + 1]] + (1 if thread == threads - 1 else 0)
-    return (inputs + 1) * thread // threads, (inputs + 1) * (thread + 1) // threads
-
-
-@spliced
 def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """Rows first..last of a dense layer's gradient."""
     w = layer_of(job, layer)
@@ -339,41 +328,31 @@ def descends(job, store, hyper):  # type: ignore[no-untyped-def]
 
 
 @spliced
-def sparse_rows(job, thread, threads, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """Rows of this thread of the gradient of a first layer that reads sparse input; the last one takes the bias."""
+def sparse_rows(job, begin, end, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """The rows of two granules, and all between, of the gradient of a first layer that reads sparse input."""
     w, jump, plain = layer_of(job, 0), job[JUMP], descends(job, store, hyper)
-    first, last = share_of_rows(job, 0, thread, threads)
-    last = min(last, w[INPUTS])
-    stride, shares = w[STRIDE], words(job[AT_SHARES])
-    weights = job[AT_PARAMETERS] + FLOAT * w[OFFSET]
+    first, last, stride = begin[BEGIN], min(end[END], w[INPUTS]), w[STRIDE]
     if job[SCATTERED]:
-        begin, end = shares[thread], shares[thread + 1]
         if plain and job[IN_PLACE]:
-            sparse.scatter_gradient(job, w, begin, end, size, weights, F(-hyper[RATE]))
+            weights = job[AT_PARAMETERS] + FLOAT * w[OFFSET]
+            sparse.scatter_gradient(job, w, begin[NUMBER], end[NUMBER] + 1, size, weights, F(-hyper[RATE]))
         else:
             sums = floats(scratch[SUMS])
             for k in range(first * stride, last * stride):
                 sums[k] = F(0)
-            sparse.scatter_gradient(job, w, begin, end, size, scratch[SUMS], F(1))
+            sparse.scatter_gradient(job, w, begin[NUMBER], end[NUMBER] + 1, size, scratch[SUMS], F(1))
             pass_on(job, w, first, last - first, 0, stride, scratch[SUMS] + FLOAT * stride * first, store, hyper)
     else:
-        sparse.sort_by_column(job, thread, size, scratch)
-        samples, values = scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES]
-        panels = stride // PANEL
-        groups = (panels + PANELS_AT_ONCE - 1) // PANELS_AT_ONCE
-        for group in range(groups):
-            p = panels * group // groups
-            n = panels * (group + 1) // groups - p
-            deltas = w[AT_DELTAS] + FLOAT * p * jump
+        for group in range(sparse.groups_of(w)):
+            p, n = sparse.group_of(w, group)
             if plain:
-                column_descent(n, samples, values, scratch[BOUNDS] + FLOAT * first, last - first, deltas, jump,
-                               weights + FLOAT * (stride * first + PANEL * p), stride, F(hyper[RATE]))  # fmt: skip
+                sparse.descend_columns(job, w, first, last, p, n, F(hyper[RATE]))
                 continue
             for k in range(first, last, COLUMNS):
-                columns, bounds = min(COLUMNS, last - k), scratch[BOUNDS] + FLOAT * k
-                column_sums(n, samples, values, bounds, columns, deltas, jump, scratch[TILE], PANEL * n, F(1))
+                columns = min(COLUMNS, last - k)
+                sparse.sum_columns(job, w, k, k + columns, p, n, scratch[TILE])
                 pass_on(job, w, k, columns, PANEL * p, PANEL * n, scratch[TILE], store, hyper)
-    if thread == threads - 1:
+    if end[END] > last:
         g = floats(scratch[ROW])
         for p in range(stride // PANEL):
             deltas = floats(w[AT_DELTAS] + FLOAT * p * jump)
@@ -396,35 +375,54 @@ def square_sums(job, layer, first, last):  # type: ignore[no-untyped-def]
         squares[w[FIRST_ROW] + k] = total
 
 
+@part
+def add_up(job, size, weight, at_order):  # type: ignore[no-untyped-def]
+    """Add the losses and hits of a batch to the totals; its samples begin at `at_order`."""
+    order, weights, totals = words(at_order), floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
+    losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
+    for i in range(size):
+        w = weights[order[i]] if job[AT_WEIGHTS] else F(1)
+        totals[0] += w * losses[i]
+        totals[1] += w * hits[i]
+    totals[2] += weight
+
+
 @spliced
-def over_rows(job, thread, threads, size, store, hyper):  # type: ignore[no-untyped-def]
-    """Phase 2: this thread's rows of every gradient, applied at once, or stored with the sum of their squares."""
-    scratch = scratch_of(job, thread)
-    for layer in range(job[LAYERS]):
-        first, last = share_of_rows(job, layer, thread, threads)
+def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-untyped-def]
+    """Rows of gradients, granules begin..end of a share: applied at once, or stored with the sums of their squares."""
+    scratch, number = scratch_of(job, thread), begin
+    while number < end:
+        first = granule_of(job, number)
+        layer = first[OF_LAYER]
+        while number < end and granule_of(job, number)[OF_LAYER] == layer:
+            number += 1
+        last = granule_of(job, number - 1)
         if layer == 0 and job[SPARSE]:
-            sparse_rows(job, thread, threads, size, store, hyper, scratch)
+            sparse_rows(job, first, last, size, store, hyper, scratch)
         else:
-            dense_rows(job, layer, first, last, size, store, hyper, scratch)
+            dense_rows(job, layer, first[BEGIN], last[END], size, store, hyper, scratch)
         if store:
-            square_sums(job, layer, first, last)
+            square_sums(job, layer, first[BEGIN], last[END])
 
 
-@spliced
-def over_stored(job, thread, threads, hyper):  # type: ignore[no-untyped-def]
-    """Phase 3, with clipping: scale the stored gradient by its norm and apply it. Every thread sums the same norm."""
+@part
+def clip_scale(job):  # type: ignore[no-untyped-def]
+    """What the stored gradient must be multiplied by, so that its norm is within the limit: the same in all threads."""
     top = layer_of(job, job[LAYERS] - 1)
     squares, limit, total = doubles(job[AT_SQUARES]), doubles(job[AT_NUMBERS])[CLIP_NORM], 0.0
     for row in range(top[FIRST_ROW] + top[INPUTS] + 1):
         total += squares[row]
-    norm, scale = np.sqrt(total), 1.0
+    norm = np.sqrt(total)
     if norm > limit:
-        scale = limit / norm
-    elif norm != norm:  # NaN must go on, not be taken for a small norm
-        scale = norm
-    for layer in range(job[LAYERS]):
-        w = layer_of(job, layer)
-        first, last = share_of_rows(job, layer, thread, threads)
+        return F(limit / norm)
+    return F(norm) if norm != norm else F(1)  # NaN must go on, not be taken for a small norm
+
+
+@spliced
+def over_stored(job, begin, end, scale, hyper):  # type: ignore[no-untyped-def]
+    """With clipping: apply the rows of granules begin..end of the stored gradient, times scale."""
+    for number in range(begin, end):
+        granule = granule_of(job, number)
+        w, first = layer_of(job, granule[OF_LAYER]), granule[BEGIN]
         g = job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * first)
-        if last > first:
-            apply(job, w, first, last - first, 0, w[STRIDE], g, F(scale), hyper)
+        apply(job, w, first, granule[END] - first, 0, w[STRIDE], g, scale, hyper)

@@ -5,14 +5,15 @@ counted, nothing depends on an argument's type, and a call costs what its few wo
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from fastnn.kernels import cost
-from fastnn.kernels.barrier import STATE_WORDS
+from fastnn.kernels.barrier import state_words
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
@@ -51,7 +52,11 @@ _place = count()
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,
     AT_STARTS,  # int32 (B, BLOCKS + 1): where each block begins in a sample's list
-    AT_SHARES,  # int64 (threads + 1,): the blocks that each thread takes
+    AT_BOUNDS,  # int32 (I + 1,): where each column begins in the lists of the batch, sorted by columns; and the end
+    AT_COLUMN_SAMPLES,  # int32 (B ROOM,)
+    AT_COLUMN_VALUES,  # float32 (B ROOM,)
+    AT_GRANULES,  # int64 (GRANULES, GRANULE_WORDS): all rows of parameters, in pieces that threads claim
+    GRANULES,
     AT_SCRATCH,  # words (threads, SCRATCH_WORDS)
     LOSS,  # code
     ACTIVATED,  # whether the loss takes outputs, not Z
@@ -67,8 +72,8 @@ _place = count()
     AT_SQUARES,  # float64: the sum of squares of each row of the gradient
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(38))
-JOB_WORDS = 38
+) = (next(_place) for _ in range(42))
+JOB_WORDS = 42
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -91,11 +96,16 @@ LAYER_NUMBERS = 2
 ) = range(9)
 LAYER_WORDS = 9
 
+# A granule's words: its layer, its number in the layer, and its rows; row I is that of b.
+OF_LAYER, NUMBER, BEGIN, END = range(4)
+GRANULE_WORDS = 4
+
 # A thread's scratch: addresses.
-PACKED, TILE, ROW, DELTA, TARGETS, SHARES, BOUNDS, COLUMN_SAMPLES, COLUMN_VALUES, SUMS = range(10)
-SCRATCH_WORDS = 10
+PACKED, TILE, ROW, DELTA, TARGETS, SHARES, SUMS = range(7)
+SCRATCH_WORDS = 7
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
+BLOCKS_EACH = 2  # of columns, for each of several threads
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
 
@@ -173,26 +183,45 @@ def room(job: Job) -> int:
     return -(-(examples.longest + 8) // PANEL) * PANEL
 
 
-def edges_of(job: Job, scattered: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Where blocks of columns begin (BLOCKS + 1,), and which blocks each thread takes (threads + 1,).
+def edges_of(job: Job, scattered: bool) -> np.ndarray:
+    """Where blocks of columns begin (BLOCKS + 1,).
 
-    Threads share the columns by the work on them. A wide layer's columns are cut further, so that a block of W by the
-    panels that are summed at once stays in the first-level cache. No result depends on where the cuts are.
+    A narrow layer has some for each thread, with as much work each. A wide layer's columns are cut so that a block of W
+    by the panels that are summed at once stays in a near cache. No result depends on where the cuts are.
     """
     X, inputs, threads = job.examples.X, job.architecture.widths[0], job.threads
-    work = (X[:: -(-len(X) // 2048)] != 0).mean(axis=0) * 100 + 2 if len(X) else np.ones(inputs)
-    shares = np.concatenate([[0.0], np.cumsum(work) / work.sum()])
-    bounds = np.searchsorted(shares, np.arange(threads + 1) / threads).clip(0, inputs)
-    bounds = bounds // 8 * 8  # eight columns are listed at a time
-    bounds[-1] = inputs
-    columns = inputs if scattered else cost.COLUMNS_AT_ONCE
-    edges, taken = [0], [0]
-    for first, last in pairwise(bounds.tolist()):
-        parts = -(-(last - first) // columns)
-        edges += [first + (last - first) * part // parts // 8 * 8 for part in range(1, parts)]
-        edges += [last] if parts else []
-        taken.append(len(edges) - 1)
-    return np.array(edges, np.int64), np.array(taken, np.int64)
+    if not scattered:
+        blocks = -(-inputs // cost.COLUMNS_AT_ONCE)
+        cuts = inputs * np.arange(blocks + 1) // blocks
+    else:
+        work = (X[:: -(-len(X) // 2048)] != 0).mean(axis=0) * 100 + 2 if len(X) else np.ones(inputs)
+        done = np.concatenate([[0.0], np.cumsum(work) / work.sum()])
+        blocks = threads if threads == 1 else BLOCKS_EACH * threads
+        cuts = np.searchsorted(done, np.arange(blocks + 1) / blocks).clip(0, inputs)
+    cuts = cuts // 8 * 8  # eight columns are listed at a time
+    cuts[-1] = inputs
+    return np.unique(cuts).astype(np.int64)
+
+
+def granules_of(widths: Sequence[int], threads: int, edges: np.ndarray | None) -> np.ndarray:
+    """The granules of all layers' rows (GRANULES, GRANULE_WORDS), in the order of the threads' shares.
+
+    A granule is a panel of inputs, or, where the first layer's gradient is scattered, a block of columns between
+    `edges`; the last of a layer has the row of b too. A row's work differs from layer to layer, so each share has its
+    part of every layer: granules are dealt out by how far down their layer they stand. In a share they are in their
+    order, so that those of a layer that are claimed together are rows that follow each other.
+    """
+    rows = []
+    for layer, inputs in enumerate(widths[:-1]):
+        cuts = [*range(0, inputs, PANEL), inputs] if layer or edges is None else edges.tolist()
+        cuts[-1] += 1
+        places = [(number + 0.5) / (len(cuts) - 1) for number in range(len(cuts) - 1)]
+        rows += [(place, layer, number, *cuts[number : number + 2]) for number, place in enumerate(places)]
+    dealt = np.array([row[1:] for row in sorted(rows)], np.int64)
+    for thread in range(threads):
+        share = dealt[len(dealt) * thread // threads : len(dealt) * (thread + 1) // threads]
+        share[:] = share[np.lexsort(share.T[NUMBER::-1])]
+    return dealt
 
 
 def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Plan:
@@ -202,7 +231,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
     is_sparse = sparse(job)
     scattered = is_sparse and cost.scatter_pays(widths[1])
-    edges, shares = edges_of(job, scattered) if is_sparse else (np.zeros(2, np.int64), np.zeros(threads + 1, np.int64))
+    edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
+    granules = granules_of(widths, threads, edges if scattered else None)
     blocks, list_room = len(edges) - 1, room(job) if is_sparse else 0
     widest = max(net.strides)
     own = {
@@ -212,15 +242,13 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         DELTA: max(widest, PANEL * PANELS_AT_ONCE),
         TARGETS: max(widest, PANEL * BLOCK),
         SHARES: BLOCK + PANEL,
-        BOUNDS: widths[0] + 1,
-        COLUMN_SAMPLES: 0 if scattered else batch * list_room,
-        COLUMN_VALUES: 0 if scattered else batch * list_room,
         SUMS: widths[0] * net.strides[0] if scattered else 0,
     }
     # unit I of an input is 1, and has a panel of its own where I is a multiple of 16
     sizes = [0 if layer == 0 and is_sparse else _panels(width + 1) * jump for layer, width in enumerate(widths[:-1])]
     sizes += [_panels(width) * jump for width in widths[1:]] + [_panels(widths[-1]) * jump]
     sizes += [batch * list_room, batch * list_room, batch * (blocks + 1)]
+    sizes += [0, 0, 0] if scattered else [widths[0] + 1, batch * list_room, batch * list_room]
     # each buffer on cache lines of its own; 32-bit words
     places = np.cumsum([0] + [-(-size // PANEL) * PANEL + PANEL for size in [*sizes, *[*own.values()] * threads]])
     memory = aligned_zeros(int(places[-1]))
@@ -240,7 +268,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         rows += widths[layer] + 1
     scratch = np.zeros((threads, SCRATCH_WORDS), np.int64)
     scratch[:, list(own)] = address[len(sizes) : -1].reshape(threads, len(own))
-    state = aligned_zeros(STATE_WORDS, np.int32)
+    state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else batch
     words = np.zeros(JOB_WORDS, np.int64)
     plan = Plan(
@@ -260,13 +288,14 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
         for values in (net.scale, net.shift)
     )
-    plan.kept += [table, scratch, squares, scale, shift, edges, shares, memory]
+    plan.kept += [table, scratch, squares, scale, shift, edges, granules, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
-    words[[ROOM, BLOCKS]] = list_room, blocks
-    words[[AT_EDGES, AT_SHARES, AT_SCRATCH]] = edges.ctypes.data, shares.ctypes.data, scratch.ctypes.data
+    words[[ROOM, BLOCKS, GRANULES]] = list_room, blocks, len(granules)
+    words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
     words[[AT_OUTPUTS, AT_INDEX, AT_VALUE, AT_STARTS]] = address[2 * layers : 2 * layers + 4]
+    words[[AT_BOUNDS, AT_COLUMN_SAMPLES, AT_COLUMN_VALUES]] = address[2 * layers + 4 : 2 * layers + 7]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
     words[[AT_PREDICTIONS, AT_GRADIENT]] = plan.predictions.ctypes.data, plan.gradient.ctypes.data
     words[[AT_SQUARES, LOSS, ACTIVATED]] = squares.ctypes.data, LOSS_CODES[net.loss], LOSSES[net.loss].activated

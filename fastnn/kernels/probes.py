@@ -20,9 +20,6 @@ from fastnn.kernels.plan import (
     AT_PARAMETERS,
     BLOCK,
     BLOCKS,
-    BOUNDS,
-    COLUMN_SAMPLES,
-    COLUMN_VALUES,
     INPUTS,
     JUMP,
     LAYERS,
@@ -31,7 +28,7 @@ from fastnn.kernels.plan import (
     SUMS,
     TILE,
 )
-from fastnn.kernels.simd import PANELS_AT_ONCE, TILE_ROWS, column_sums, floats, tile_by_samples, tile_by_units, words
+from fastnn.kernels.simd import TILE_ROWS, floats, tile_by_samples, tile_by_units, words
 from fastnn.layers import LANES as PANEL
 
 __all__ = ["PANEL", "PROBES", "TILE_ROWS", "probe"]
@@ -126,16 +123,11 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
                     sums[k] = np.float32(0)
                 sparse.scatter_gradient(job, w, 0, job[BLOCKS], samples, scratch[SUMS], np.float32(1))
                 continue
-            sparse.sort_by_column(job, 0, samples, scratch)
-            panels = w[STRIDE] // PANEL
-            groups = (panels + PANELS_AT_ONCE - 1) // PANELS_AT_ONCE
-            for group in range(groups):
-                p = panels * group // groups
-                n = panels * (group + 1) // groups - p
+            sparse.sort_by_column(job, 0, job[BLOCKS], samples)
+            for group in range(sparse.groups_of(w)):
+                p, n = sparse.group_of(w, group)
                 for k in range(0, w[INPUTS], COLUMNS):
-                    column_sums(n, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], scratch[BOUNDS] + FLOAT * k,
-                                min(COLUMNS, w[INPUTS] - k), w[AT_DELTAS] + FLOAT * p * job[JUMP], job[JUMP],
-                                scratch[TILE], PANEL * n, np.float32(1))  # fmt: skip
+                    sparse.sum_columns(job, w, k, min(k + COLUMNS, w[INPUTS]), p, n, scratch[TILE])
         return stamp
 
     return run

@@ -208,7 +208,7 @@ def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: A
 
 
 def _column_sums(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_bounds: Any, count: Any, at_matrix: Any,
-                 jump: Any, at_out: Any, stride: Any, x_rate: Any, descend: bool = False) -> None:  # fmt: skip
+                 jump: Any, at_out: Any, stride: Any, x_rate: Any, *, descend: bool = False) -> None:  # fmt: skip
     columns, rate = _panels(b, at_matrix, size, jump), broadcast(b, x_rate)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The barrier: nobody passes early, sleepers wake, an abort ends every wait."""
+"""Claims and the barrier: each granule is done once, nobody passes early, who is late does no harm, sleepers wake."""
 
 import threading
 
@@ -6,77 +6,197 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastnn.kernels.barrier import ABORTED, COUNT, GENERATION, SLEEPERS, STATE_WORDS, wait
+from fastnn.kernels.barrier import (
+    ABORTED,
+    DONE,
+    GENERATION,
+    GONE,
+    SLEEPERS,
+    _swap_long,
+    claim,
+    finish,
+    state_words,
+)
 from fastnn.layers import aligned_zeros
+
+COUNTS = np.array([1, 2, 3, 7, 40, 1, 5, 4, 13] * 40)  # granules of each phase
 
 
 @njit(nogil=True)
-def rounds(thread, threads, state, steps, counts):
-    """Each round every thread counts, meets the others, and looks at all counts. Returns how many it found behind."""
-    behind = 0
-    for step in range(steps):
-        counts[thread] += 1
-        if wait(state, threads):
+def take(state, thread, threads, phase, count):
+    return claim(state, thread, threads, phase, count)
+
+
+@njit(nogil=True)
+def end(state, threads, phase, done, count):
+    return finish(state, threads, phase, done, count)
+
+
+@njit(nogil=True)
+def swap(at, expected, value):
+    return _swap_long(at, expected, value)
+
+
+@njit(nogil=True)
+def work(thread, threads, state, counts, did):
+    """Count granules in did[thread], by phases. Returns how many were missing when a phase was over; -1: abort."""
+    missing = 0
+    for phase in range(len(counts)):
+        done = 0
+        while True:
+            first, last = claim(state, thread, threads, phase, counts[phase])
+            if last == 0:
+                break
+            did[thread, phase, first:last] += 1
+            done += last - first
+        if finish(state, threads, phase, done, counts[phase]):
             return -1
-        for other in range(threads):
-            if counts[other] != step + 1:
-                behind += 1
-        if wait(state, threads):
-            return -1
-    return behind
+        missing += counts[phase] - did[:, phase].sum()
+    return missing
 
 
-def run(threads: int, steps: int) -> tuple[list[int], np.ndarray]:
-    state, counts = aligned_zeros(STATE_WORDS, np.int32), np.zeros(threads, np.int64)
-    found = [-2] * threads
+class Crew:
+    """Threads, what each did in each phase, and what each found missing."""
 
-    def work(thread: int) -> None:
-        found[thread] = rounds(thread, threads, state.ctypes.data, steps, counts)
+    def __init__(self, threads: int, counts: np.ndarray = COUNTS):
+        self.threads, self.counts = threads, counts
+        self.state = aligned_zeros(state_words(threads), np.int32)
+        self.at = self.state.ctypes.data
+        self.did = np.zeros((threads, len(counts), counts.max()), np.int64)
+        self.found = [-2] * threads
 
-    workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return found, state
+    def work(self, thread: int) -> None:
+        self.found[thread] = work(thread, self.threads, self.at, self.counts, self.did)
+
+    def start(self, thread: int) -> threading.Thread:
+        started = threading.Thread(target=self.work, args=(thread,), daemon=True)
+        started.start()
+        return started
+
+    def asleep(self, thread: int) -> threading.Thread:
+        """A thread that has begun, and by now waits for the others and sleeps."""
+        started = self.start(thread)
+        while self.state[SLEEPERS] == 0:
+            pass
+        return started
+
+    def check(self) -> None:
+        """All is done once, and nobody went on before."""
+        assert self.found == [0] * self.threads
+        np.testing.assert_array_equal(self.did.sum(axis=0), np.arange(self.counts.max()) < self.counts[:, None])
+        assert self.state[DONE] == self.state[SLEEPERS] == self.state[ABORTED] == 0
+        assert self.state[GENERATION] == (len(self.counts) if self.threads > 1 else 0)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])  # more than there are cores: some must sleep
-def test_nobody_passes_before_all_have_come(threads):
-    found, state = run(threads, 300)
-    assert found == [0] * threads
-    assert state[COUNT] == state[SLEEPERS] == state[ABORTED] == 0
-    assert state[GENERATION] == (600 if threads > 1 else 0)
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])  # more than there are cores: some must sleep
+def test_each_granule_is_done_once_and_nobody_passes_before_all_are(threads):
+    crew = Crew(threads)
+    for started in [crew.start(thread) for thread in range(threads)]:
+        started.join(60)
+    crew.check()
 
 
-def asleep(threads: int) -> tuple[threading.Thread, np.ndarray, list[int]]:
-    """A thread that waits for others, and by now sleeps."""
-    state, counts, found = aligned_zeros(STATE_WORDS, np.int32), np.zeros(threads, np.int64), []
-    waiter = threading.Thread(target=lambda: found.append(rounds(0, threads, state.ctypes.data, 1, counts)))
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+def test_who_is_not_there_is_not_waited_for(order):
+    crew = Crew(3)
+    for thread in order:
+        crew.work(thread)
+    crew.check()
+    assert crew.did[order[0]].sum() == COUNTS.sum()
+
+
+def test_who_comes_late_catches_up():
+    """Thread 1 holds a granule of phase 60, so thread 0 cannot go on; only then does thread 2 begin, with phase 0."""
+    crew = Crew(3)
+    ahead = Crew(3, COUNTS[:60])
+    ahead.state, ahead.at, ahead.did = crew.state, crew.at, crew.did
+    ahead.work(1)
+    first, last = take(crew.at, 1, 3, 60, COUNTS[60])
+    assert first < last
+    started = [crew.asleep(0), crew.start(2)]
+    started[1].join(0.05)
+    assert crew.state[GENERATION] == 60
+    crew.did[1, 60, first:last] += 1
+    assert not end(crew.at, 3, 60, last - first, COUNTS[60])
+    for thread in started:
+        thread.join(60)
+    crew.found[1] = ahead.found[1]
+    crew.check()
+    assert crew.did[2, :60].sum() == 0
+
+
+@pytest.mark.parametrize("thread", [0, 1, 2])
+def test_a_claim_in_a_phase_that_is_over_takes_nothing_of_the_present_one(thread):
+    crew = Crew(3, np.array([9, 9]))
+    for phase in range(2):
+        assert not end(crew.at, 3, phase, 9, 9)
+    before = crew.state.copy()
+    for phase in range(2):
+        assert take(crew.at, thread, 3, phase, 9) == (0, 0)
+        assert not end(crew.at, 3, phase, 0, 9)
+    np.testing.assert_array_equal(crew.state, before)
+    assert take(crew.at, thread, 3, 2, 9)[1] > 0
+
+
+def test_who_has_done_nothing_does_not_end_the_present_phase():
+    """Three granules are accounted for: as many as the phase had that the late thread comes from."""
+    crew = Crew(2, np.array([3, 4]))
+    assert not end(crew.at, 2, 0, 3, 3)
+    held = take(crew.at, 1, 2, 1, 4)
+    assert held == (2, 3)
+    waiter = threading.Thread(target=lambda: crew.found.append(end(crew.at, 2, 1, 3, 4)))
     waiter.start()
-    while state[SLEEPERS] == 0:
+    while crew.state[SLEEPERS] == 0:
         pass
-    return waiter, state, found
+    assert not end(crew.at, 2, 0, 0, 3)
+    assert (crew.state[GENERATION], crew.state[DONE]) == (1, 3)
+    assert not end(crew.at, 2, 1, 1, 4)
+    waiter.join(60)
+    assert crew.found[-1] == 0
+    assert crew.state[GENERATION] == 2
+
+
+def test_half_of_what_is_left_is_taken_first_of_the_own_share():
+    state = aligned_zeros(state_words(2), np.int32)
+    taken = [take(state.ctypes.data, 1, 2, 0, 10) for _ in range(7)]
+    assert taken == [(5, 8), (8, 9), (9, 10), (0, 3), (3, 4), (4, 5), (0, 0)]
+    assert list(state[GONE::16]) == [5, 5]
+
+
+def test_a_claim_by_what_was_read_before_another_one_fails():
+    word = aligned_zeros(1, np.int64)
+    word[0] = (5 << 32) + 2
+    assert not swap(word.ctypes.data, (5 << 32) + 1, (5 << 32) + 3)
+    assert not swap(word.ctypes.data, (4 << 32) + 2, (4 << 32) + 3)
+    assert word[0] == (5 << 32) + 2
+    assert swap(word.ctypes.data, (5 << 32) + 2, (5 << 32) + 3)
+    assert word[0] == (5 << 32) + 3
 
 
 def test_an_abort_wakes_who_sleeps():
-    waiter, state, found = asleep(2)
-    state[ABORTED] = 1
+    crew = Crew(2)
+    take(crew.at, 1, 2, 0, COUNTS[0])
+    waiter = crew.asleep(0)
+    crew.state[ABORTED] = 1
     waiter.join(30)
-    assert found == [-1]
+    assert crew.found == [-1, -2]
 
 
-def test_who_comes_late_wakes_who_sleeps():
-    waiter, state, found = asleep(2)
-    counts = np.array([1, 0])
-    rounds(1, 2, state.ctypes.data, 1, counts)
+def test_who_is_done_wakes_who_sleeps():
+    crew = Crew(2, COUNTS[:1])
+    take(crew.at, 1, 2, 0, 1)
+    waiter = crew.asleep(0)
+    crew.did[1, 0, 0] += 1
+    assert not end(crew.at, 2, 0, 1, 1)
     waiter.join(30)
-    assert len(found) == 1
-    assert state[SLEEPERS] == 0
+    assert crew.found[0] == 0
+    assert crew.state[SLEEPERS] == 0
 
 
-def test_after_an_abort_nobody_waits():
-    state, counts = aligned_zeros(STATE_WORDS, np.int32), np.zeros(3, np.int64)
-    state[ABORTED] = 1
-    assert rounds(0, 3, state.ctypes.data, 5, counts) == -1
-    assert rounds(0, 1, state.ctypes.data, 5, counts) == -1
+@pytest.mark.parametrize("threads", [1, 3])
+def test_after_an_abort_nobody_goes_on(threads):
+    crew = Crew(threads)
+    crew.state[ABORTED] = 1
+    crew.work(0)
+    assert crew.found[0] == -1
+    assert crew.did[:, 1:].sum() == 0

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.kernels import fused
 from fastnn.kernels.job import Examples, Job
-from fastnn.kernels.plan import SPARSE, prepare
+from fastnn.kernels.plan import SPARSE
 from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
 
 
@@ -49,22 +49,37 @@ def test_more_threads_than_samples_or_rows():
     np.testing.assert_array_equal(trained(1)[1], trained(50)[1])
 
 
-@pytest.mark.parametrize("mode", [fused.PREDICT, fused.SCORE])
-def test_a_pass_does_not_depend_on_which_thread_is_ahead(mode):
-    """Threads run one after the other, in any order: what a lagging thread would see, without any race."""
-    expected = fused._pass(make_job(1100), mode)
-    job = make_job(1100, threads=3)
-    batch = 500  # so that the last batch is a partial one
-    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
-        job.workspace = None
-        plan, rows, hyper = prepare(job, batch, True), np.arange(1100), np.zeros((3, 3))
-        kernel, _ = fused.launch.compiled(fused.make, fused._first_call)
-        addresses = plan.words.ctypes.data, rows.ctypes.data, hyper.ctypes.data
+def one_after_the_other(order):
+    """Threads that come when the others have gone: the first does all, and the others find nothing left to do."""
+
+    def in_threads(kernel, threads, arguments, state):
+        state[:] = 0
         for thread in order:
-            kernel(thread, 3, mode, addresses[0], addresses[1], 1100, batch, 0, 0, addresses[2], 3)
-        np.testing.assert_array_equal(plan.losses, expected.losses)
-        np.testing.assert_array_equal(plan.hits, expected.hits)
-        np.testing.assert_array_equal(plan.predictions, expected.predictions)
+            kernel(thread, threads, *arguments)
+
+    return in_threads
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}])
+def test_training_does_not_depend_on_who_does_the_work(monkeypatch, order, settings):
+    expected = trained(1, **settings)
+    monkeypatch.setattr(fused.launch, "in_threads", one_after_the_other(order))
+    found = trained(3, **settings)
+    assert found[0] == expected[0]
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[2], expected[2])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+@pytest.mark.parametrize("mode", [fused.PREDICT, fused.SCORE])
+def test_nor_does_a_pass(monkeypatch, mode, order):
+    expected = fused._pass(make_job(1100), mode)
+    monkeypatch.setattr(fused.launch, "in_threads", one_after_the_other(order))
+    found = fused._pass(make_job(1100, threads=3), mode)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    np.testing.assert_array_equal(found.hits, expected.hits)
+    np.testing.assert_array_equal(found.predictions, expected.predictions)
 
 
 def test_the_input_form_changes_no_bit():

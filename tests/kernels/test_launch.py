@@ -13,14 +13,15 @@ from numba import njit
 
 import fastnn
 from fastnn.kernels import launch
-from fastnn.kernels.barrier import STATE_WORDS, wait
+from fastnn.kernels.barrier import finish, state_words
 from fastnn.layers import aligned_zeros
 
 
 @njit(nogil=True)
-def meet(state, threads, times):
-    for _ in range(times):  # noqa: SIM110 - compiled
-        if wait(state, threads):
+def meet(state, threads, phases):
+    """Each thread does one of the granules of each phase, so that all must wait for each other."""
+    for phase in range(phases):  # noqa: SIM110 - compiled
+        if finish(state, threads, phase, 1, threads):
             return True
     return False
 
@@ -30,13 +31,13 @@ class Kernel:
 
     def __init__(self, bad: int, error: BaseException):
         self.bad, self.error = bad, error
-        self.state = aligned_zeros(STATE_WORDS, np.int32)
+        self.state = aligned_zeros(state_words(4), np.int32)
         self.ended: list[int] = []
 
     def __call__(self, thread: int, threads: int) -> None:
         if thread == self.bad:
             raise self.error
-        assert meet(self.state.ctypes.data, threads, 2**62)
+        assert meet(self.state.ctypes.data, threads, 2**31 - 2)
         self.ended.append(thread)
 
 
@@ -90,7 +91,7 @@ def test_an_interrupt_while_joining_waits_for_the_helpers(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        launch.in_threads(kernel, 2, (), aligned_zeros(STATE_WORDS, np.int32))
+        launch.in_threads(kernel, 2, (), aligned_zeros(state_words(2), np.int32))
     assert ended == [1]
     assert interrupts
 
@@ -109,7 +110,7 @@ def test_a_thread_that_begins_after_an_interrupt_does_nothing(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            launch.in_threads(kernel, 2, (), aligned_zeros(STATE_WORDS, np.int32))
+            launch.in_threads(kernel, 2, (), aligned_zeros(state_words(2), np.int32))
     start(late[0])
     late[0].join()
     assert entered == []

@@ -1,0 +1,51 @@
+"""What a call of the compiled step consists of: the phases of each step, and their granules, which threads claim.
+
+`job` are the job's words (kernels/plan.py).
+"""
+
+from fastnn.kernels.compiling import part, spliced
+from fastnn.kernels.plan import (
+    AT_GRANULES,
+    AT_NUMBERS,
+    BLOCK,
+    BLOCKS,
+    CLIP_NORM,
+    GRANULE_WORDS,
+    GRANULES,
+    SCATTERED,
+    SPARSE,
+)
+from fastnn.kernels.simd import doubles, words
+
+WORD = 8  # bytes
+
+PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
+SAMPLES, LISTS, ROWS, STORED = 0, 1, 2, 3  # the kinds of phases, in the order of a step
+KINDS = 4
+FINEST, EACH = 16, 4  # samples of a granule at least, and granules for each of several threads
+
+
+@part
+def stores(job, mode):  # type: ignore[no-untyped-def]
+    """Whether the gradient is stored: where it is asked for, and where its norm must be known before it is applied."""
+    return mode == GRADIENT or (mode == TRAIN and doubles(job[AT_NUMBERS])[CLIP_NORM] > 0)
+
+
+@part
+def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
+    """How many granules a phase has: with 0 there is none of this kind in a step."""
+    if kind == SAMPLES:
+        if threads == 1:
+            return (size + BLOCK - 1) // BLOCK
+        return max(min(threads, size), min(EACH * threads, size // FINEST))
+    if mode < GRADIENT or (kind == LISTS and (not job[SPARSE] or job[SCATTERED])):
+        return 0
+    if kind == LISTS:
+        return job[BLOCKS]
+    return job[GRANULES] if kind == ROWS or (mode == TRAIN and stores(job, mode)) else 0
+
+
+@spliced
+def granule_of(job, number):  # type: ignore[no-untyped-def]
+    """The words of a granule of rows."""
+    return words(job[AT_GRANULES] + WORD * GRANULE_WORDS * number)
