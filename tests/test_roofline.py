@@ -203,10 +203,10 @@ def test_sparse_kernels_work_on_the_values_of_the_step(outputs):
     if scatter_pays(outputs):
         found = scratch(job, SUMS, 50 * job.architecture.strides[0]).reshape(50, -1)[:, :outputs]
     else:
-        panels = -(-outputs // 16)
-        groups = -(-panels // PANELS_AT_ONCE)
-        first = panels * (groups - 1) // groups * 16  # of the last group
-        width = 16 * panels - first
+        wide = -(-outputs // 16)  # panels
+        groups = -(-wide // PANELS_AT_ONCE)
+        first = wide * (groups - 1) // groups * 16  # of the last group
+        width = 16 * wide - first
         found = scratch(job, TILE, 2 * width).reshape(2, width)[:, : outputs - first]  # of columns 48 and 49
         expected = expected[48:, first:]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
