@@ -7,8 +7,8 @@ A step has two phases, whatever the depth:
 
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
 Each output element is summed by one thread in a fixed order, so no result depends on who did what. Two more phases are
-there for some jobs only. The lists of sparse input may have to be sorted by columns before 2. Clipping needs the whole
-gradient's norm first: its rows are stored, and a last phase applies them.
+there for some jobs only. Where the first layer reads only what is not zero and there are several threads, its units are
+shared out before 1. Clipping needs the whole gradient's norm first: its rows are stored, and a last phase applies them.
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
@@ -21,10 +21,23 @@ from numba import njit
 
 from fastnn.kernels import launch, sparse
 from fastnn.kernels.barrier import claim, finish
+from fastnn.kernels.gradients import add_up, clip_scale, over_rows, over_stored
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
-from fastnn.kernels.phases import add_up, clip_scale, over_rows, over_samples, over_stored
-from fastnn.kernels.plan import AT_BARRIER, AT_WEIGHTS, BLOCK, Plan, prepare
-from fastnn.kernels.share import GRADIENT, KINDS, LISTS, PREDICT, ROWS, SAMPLES, SCORE, TRAIN, granules, stores
+from fastnn.kernels.phases import layer_of, over_samples, over_units, scratch_of
+from fastnn.kernels.plan import AT_BARRIER, AT_WEIGHTS, BLOCK, BLOCKS, SCATTERED, SPARSE, Plan, prepare
+from fastnn.kernels.share import (
+    GRADIENT,
+    KINDS,
+    PREDICT,
+    ROWS,
+    SAMPLES,
+    SCORE,
+    TRAIN,
+    UNITS,
+    by_units,
+    granules,
+    stores,
+)
 from fastnn.kernels.simd import doubles, floats, words
 from fastnn.layers import Architecture, Dense, Input, aligned_zeros
 
@@ -54,7 +67,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         job, order = words(at_job), words(at_order)
         barrier, weights, store, phase = job[AT_BARRIER], floats(job[AT_WEIGHTS]), stores(job, mode), 0
         for s in range(steps):
-            begin, hyper, scale = (step + s) * batch, doubles(at_steps + 24 * s), F(1)
+            begin, hyper, scale, listed, sorted_ = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False, False
             size = min(batch, samples - begin)
             weight = float(size)
             if job[AT_WEIGHTS]:
@@ -69,14 +82,21 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     first, last = claim(barrier, thread, threads, phase, count)
                     if last == 0:
                         break
-                    if kind == SAMPLES:
-                        here, there = size * first // count, size * last // count
-                        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order)
-                    elif kind == LISTS:
-                        sparse.sort_by_column(job, first, last, size)
+                    # lists are a thread's own, and made when they are needed: who comes late needs fewer of them
+                    if job[SPARSE] and not listed and (kind == UNITS or (kind == ROWS and threads > 1)):
+                        sparse.unpack(job, 0, 0, size, begin, at_order, scratch_of(job, thread))
+                        listed = True
+                    if kind == UNITS:
+                        over_units(job, thread, first, last, size)
+                    elif kind == SAMPLES:
+                        here, there, ready = size * first // count, size * last // count, by_units(mode, threads)
+                        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
                     elif kind == ROWS:
                         if first == 0:
                             add_up(job, size, weight, at_order + 8 * begin)
+                        if job[SPARSE] and not job[SCATTERED] and not sorted_:
+                            sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
+                            sorted_ = True
                         over_rows(job, thread, first, last, size, store, hyper)
                     else:
                         if done == 0:

@@ -14,7 +14,6 @@ from fastnn.kernels.plan import (
     ACTIVATION,
     ARGUMENT,
     AT_DELTAS,
-    AT_GRADIENT,
     AT_HITS,
     AT_INPUTS,
     AT_LABELS,
@@ -27,22 +26,13 @@ from fastnn.kernels.plan import (
     AT_SCALE,
     AT_SCRATCH,
     AT_SHIFT,
-    AT_SQUARES,
-    AT_STATE,
-    AT_STATE_2,
     AT_TARGETS,
-    AT_TOTALS,
     AT_WEIGHTS,
     AT_X,
-    BEGIN,
     BLOCK,
     BYTES,
-    CLIP_NORM,
     DELTA,
-    END,
-    FIRST,
-    FIRST_ROW,
-    IN_PLACE,
+    GROUPS,
     INPUT,
     INPUTS,
     JOB_NUMBERS,
@@ -52,38 +42,27 @@ from fastnn.kernels.plan import (
     LAYER_WORDS,
     LAYERS,
     LOSS,
-    NUMBER,
-    OF_LAYER,
-    OFFSET,
     OUTPUTS,
     ROW,
-    SCATTERED,
     SCRATCH_WORDS,
-    SECOND,
     SEED,
     SHARES,
     SMOOTHING,
     SMOOTHING_CLASSES,
     SPARSE,
     STRIDE,
-    SUMS,
     TARGETS,
     THRESHOLD,
     TILE,
-    UPDATE,
-    WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import UPDATE_CODES, activate, drop, update
-from fastnn.kernels.share import GRADIENT, PREDICT, granule_of
+from fastnn.kernels.rows import activate, drop
+from fastnn.kernels.share import GRADIENT, PREDICT
 from fastnn.kernels.simd import doubles, floats, ints, spread, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
 FLOAT, WORD = 4, 8  # bytes
-RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
-SGD = UPDATE_CODES["sgd"]
-COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 
 
 @spliced
@@ -231,8 +210,18 @@ def say(job, i, slot):  # type: ignore[no-untyped-def]
 
 
 @spliced
-def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order):  # type: ignore[no-untyped-def]
-    """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`."""
+def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
+    """Z of the first layer for groups first..last of its units, of all samples, which this thread has listed."""
+    out = job[AT_OUTPUTS] if job[LAYERS] == 1 else layer_of(job, 1)[AT_INPUTS]
+    sparse.forward(job, layer_of(job, 0), 0, size, first, last, out, scratch_of(job, thread))
+
+
+@spliced
+def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
+    """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`.
+
+    `ready`: Z of the first layer is there.
+    """
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
     parameters, order = job[AT_PARAMETERS], words(at_order)
     for start in range(first, last, BLOCK):
@@ -241,9 +230,9 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order)
             w = layer_of(job, layer)
             out = job[AT_OUTPUTS] if layer == layers - 1 else layer_of(job, layer + 1)[AT_INPUTS]
             if layer == 0 and job[SPARSE]:
-                for i in range(start, stop):
-                    sparse.unpack(job, order[begin + i], i)
-                sparse.forward(job, w, start, stop, parameters, out)
+                if not ready:
+                    sparse.unpack(job, first, start, stop, begin, at_order, scratch)
+                    sparse.forward(job, w, start, stop, 0, job[GROUPS], out, scratch)
             else:
                 if layer == 0:
                     for i in range(start, stop):
@@ -259,170 +248,3 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order)
             for layer in range(layers - 1, 0, -1):
                 below = layer_of(job, layer - 1)[AT_DELTAS]
                 dense.backward(layer_of(job, layer), jump, start, stop, parameters, below, scratch)
-
-
-# ---------------------------------------------------------------- over rows of weights
-
-
-@fast
-def apply(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyped-def]
-    """Apply the optimiser to n columns of rows k..k + rows of a layer's W (row I is b); their gradient is scale g."""
-    inputs, stride, numbers = w[INPUTS], w[STRIDE], doubles(job[AT_NUMBERS])
-    at = FLOAT * (w[OFFSET] + stride * k + column)
-    parameters = job[AT_PARAMETERS] + at
-    if scale != F(1):
-        values = floats(g)
-        for j in range(rows * n):
-            values[j] = values[j] * scale
-    decay, keep = F(numbers[WEIGHT_DECAY]), F(1.0 - hyper[DECAY])
-    if decay != F(0) or keep != F(1):
-        for row in range(min(rows, inputs - k)):
-            p, values = floats(parameters + FLOAT * stride * row), floats(g + FLOAT * n * row)
-            for o in range(n):
-                values[o] = values[o] + decay * p[o]
-                p[o] = p[o] * keep
-    state = job[AT_STATE] + at if job[AT_STATE] else 0
-    more = job[AT_STATE_2] + at if job[AT_STATE_2] else 0
-    rate, epsilon = F(hyper[RATE]), F(hyper[EPSILON])
-    first, second = numbers[FIRST], numbers[SECOND]
-    update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, F(first), F(1.0 - first), F(second),
-           F(1.0 - second))  # fmt: skip
-
-
-@spliced
-def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
-    """Store a part of the gradient: n columns of rows k..k + rows."""
-    values = floats(g)
-    for row in range(rows):
-        stored = floats(job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * (k + row) + column))
-        for o in range(n):
-            stored[o] = values[n * row + o]
-
-
-@spliced
-def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
-    """Store a part of the gradient, or apply it."""
-    if store:
-        keep(job, w, k, rows, column, n, g)
-    else:
-        apply(job, w, k, rows, column, n, g, F(1), hyper)
-
-
-@spliced
-def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """Rows first..last of a dense layer's gradient."""
-    w = layer_of(job, layer)
-    k = first
-    while k < last:
-        end = min(last, k // PANEL * PANEL + PANEL)
-        for p in range(w[STRIDE] // PANEL):
-            dense.gradient(w, job[JUMP], size, k, end, p, scratch[TILE])
-            pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
-        k = end
-
-
-@spliced
-def descends(job, store, hyper):  # type: ignore[no-untyped-def]
-    """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
-    return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
-
-
-@spliced
-def sparse_rows(job, begin, end, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """The rows of two granules, and all between, of the gradient of a first layer that reads sparse input."""
-    w, jump, plain = layer_of(job, 0), job[JUMP], descends(job, store, hyper)
-    first, last, stride = begin[BEGIN], min(end[END], w[INPUTS]), w[STRIDE]
-    if job[SCATTERED]:
-        if plain and job[IN_PLACE]:
-            weights = job[AT_PARAMETERS] + FLOAT * w[OFFSET]
-            sparse.scatter_gradient(job, w, begin[NUMBER], end[NUMBER] + 1, size, weights, F(-hyper[RATE]))
-        else:
-            sums = floats(scratch[SUMS])
-            for k in range(first * stride, last * stride):
-                sums[k] = F(0)
-            sparse.scatter_gradient(job, w, begin[NUMBER], end[NUMBER] + 1, size, scratch[SUMS], F(1))
-            pass_on(job, w, first, last - first, 0, stride, scratch[SUMS] + FLOAT * stride * first, store, hyper)
-    else:
-        for group in range(sparse.groups_of(w)):
-            p, n = sparse.group_of(w, group)
-            if plain:
-                sparse.descend_columns(job, w, first, last, p, n, F(hyper[RATE]))
-                continue
-            for k in range(first, last, COLUMNS):
-                columns = min(COLUMNS, last - k)
-                sparse.sum_columns(job, w, k, k + columns, p, n, scratch[TILE])
-                pass_on(job, w, k, columns, PANEL * p, PANEL * n, scratch[TILE], store, hyper)
-    if end[END] > last:
-        g = floats(scratch[ROW])
-        for p in range(stride // PANEL):
-            deltas = floats(w[AT_DELTAS] + FLOAT * p * jump)
-            for o in range(PANEL):
-                g[PANEL * p + o] = F(0)
-            for i in range(size):
-                for o in range(PANEL):
-                    g[PANEL * p + o] += deltas[PANEL * i + o]
-        pass_on(job, w, w[INPUTS], 1, 0, stride, scratch[ROW], store, hyper)
-
-
-@spliced
-def square_sums(job, layer, first, last):  # type: ignore[no-untyped-def]
-    """The sum of the squares of each stored row, in float64."""
-    w, squares = layer_of(job, layer), doubles(job[AT_SQUARES])
-    for k in range(first, last):
-        g, total = floats(job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * k)), 0.0
-        for o in range(w[STRIDE]):
-            total += np.float64(g[o]) * np.float64(g[o])
-        squares[w[FIRST_ROW] + k] = total
-
-
-@part
-def add_up(job, size, weight, at_order):  # type: ignore[no-untyped-def]
-    """Add the losses and hits of a batch to the totals; its samples begin at `at_order`."""
-    order, weights, totals = words(at_order), floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
-    losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
-    for i in range(size):
-        w = weights[order[i]] if job[AT_WEIGHTS] else F(1)
-        totals[0] += w * losses[i]
-        totals[1] += w * hits[i]
-    totals[2] += weight
-
-
-@spliced
-def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-untyped-def]
-    """Rows of gradients, granules begin..end of a share: applied at once, or stored with the sums of their squares."""
-    scratch, number = scratch_of(job, thread), begin
-    while number < end:
-        first = granule_of(job, number)
-        layer = first[OF_LAYER]
-        while number < end and granule_of(job, number)[OF_LAYER] == layer:
-            number += 1
-        last = granule_of(job, number - 1)
-        if layer == 0 and job[SPARSE]:
-            sparse_rows(job, first, last, size, store, hyper, scratch)
-        else:
-            dense_rows(job, layer, first[BEGIN], last[END], size, store, hyper, scratch)
-        if store:
-            square_sums(job, layer, first[BEGIN], last[END])
-
-
-@part
-def clip_scale(job):  # type: ignore[no-untyped-def]
-    """What the stored gradient must be multiplied by, so that its norm is within the limit: the same in all threads."""
-    top = layer_of(job, job[LAYERS] - 1)
-    squares, limit, total = doubles(job[AT_SQUARES]), doubles(job[AT_NUMBERS])[CLIP_NORM], 0.0
-    for row in range(top[FIRST_ROW] + top[INPUTS] + 1):
-        total += squares[row]
-    norm = np.sqrt(total)
-    if norm > limit:
-        return F(limit / norm)
-    return F(norm) if norm != norm else F(1)  # NaN must go on, not be taken for a small norm
-
-
-@spliced
-def over_stored(job, begin, end, scale, hyper):  # type: ignore[no-untyped-def]
-    """With clipping: apply the rows of granules begin..end of the stored gradient, times scale."""
-    for number in range(begin, end):
-        granule = granule_of(job, number)
-        w, first = layer_of(job, granule[OF_LAYER]), granule[BEGIN]
-        g = job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * first)
-        apply(job, w, first, granule[END] - first, 0, w[STRIDE], g, scale, hyper)

@@ -7,7 +7,7 @@ Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from fastnn.kernels.barrier import state_words
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
-from fastnn.kernels.simd import PANELS_AT_ONCE
+from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 from fastnn.rng import drop_threshold
@@ -46,15 +46,10 @@ _place = count()
     SPARSE,  # whether the first layer reads only what is not zero
     SCATTERED,  # whether its gradient is summed sample by sample
     IN_PLACE,  # and, where it descends the gradient, right onto W
-    AT_INDEX,  # int32, ROOM for each sample: the columns of its values
-    AT_VALUE,  # float32, ROOM for each sample
-    ROOM,
+    GROUPS,  # of the first layer's panels, which threads share out; 0 where its input is dense
+    ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,
-    AT_STARTS,  # int32 (B, BLOCKS + 1): where each block begins in a sample's list
-    AT_BOUNDS,  # int32 (I + 1,): where each column begins in the lists of the batch, sorted by columns; and the end
-    AT_COLUMN_SAMPLES,  # int32 (B ROOM,)
-    AT_COLUMN_VALUES,  # float32 (B ROOM,)
     AT_GRANULES,  # int64 (GRANULES, GRANULE_WORDS): all rows of parameters, in pieces that threads claim
     GRANULES,
     AT_SCRATCH,  # words (threads, SCRATCH_WORDS)
@@ -69,11 +64,12 @@ _place = count()
     AT_PREDICTIONS,  # float32 (N, O)
     AT_PARAMETERS,
     AT_GRADIENT,  # float32 (size,)
-    AT_SQUARES,  # float64: the sum of squares of each row of the gradient
+    AT_SQUARES,  # float64 (SQUARES,): sums of squares of parts of the gradient
+    SQUARES,
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(42))
-JOB_WORDS = 42
+) = (next(_place) for _ in range(38))
+JOB_WORDS = 38
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -88,24 +84,29 @@ LAYER_NUMBERS = 2
     OUTPUTS,  # O
     STRIDE,  # floats from one row of W to the next
     OFFSET,  # where W begins in the flat buffer; b stands behind its I rows
-    FIRST_ROW,  # number of its first row among all rows of parameters
     ACTIVATION,  # code
     AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
     AT_DELTAS,  # dLoss/dZ in panels
     THRESHOLD,  # of the dropout on its input; 0: none
-) = range(9)
-LAYER_WORDS = 9
+) = range(8)
+LAYER_WORDS = 8
 
-# A granule's words: its layer, its number in the layer, and its rows; row I is that of b.
-OF_LAYER, NUMBER, BEGIN, END = range(4)
-GRANULE_WORDS = 4
+# A granule's words: its layer, its rows (row I is that of b), its panels of units, the rows, whole ones, that it takes
+# where a stored gradient is applied, and the number of its first sum of squares.
+OF_LAYER, BEGIN, END, FROM_PANEL, OF_PANELS, APPLY_BEGIN, APPLY_END, FIRST_SQUARE = range(8)
+GRANULE_WORDS = 8
 
 # A thread's scratch: addresses.
 PACKED, TILE, ROW, DELTA, TARGETS, SHARES, SUMS = range(7)
-SCRATCH_WORDS = 7
+# And, where the first layer reads only what is not zero:
+INDEX, VALUE = 7, 8  # int32 and float32 (ROOM,): columns and values, sample by sample
+STARTS = 9  # int32 (B, BLOCKS + 1): where each block of columns begins in them
+COLUMN_SAMPLES, COLUMN_VALUES = 10, 11  # the same by columns: samples and values
+BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
+SCRATCH_WORDS = 13
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
-BLOCKS_EACH = 2  # of columns, for each of several threads
+RANGES = 4  # of columns: a group's gradient is claimed in so many parts
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
 
@@ -158,7 +159,7 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     examples = job.examples
     key = (batch, job.threads, everything, len(examples) if everything else 0, examples.X.dtype == np.uint8)
     plan: Plan | None = job.workspace
-    if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job)):
+    if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job, batch)):
         plan = job.workspace = allocate(job, batch, everything, key)
     _fill_in(plan, job)
     return plan
@@ -175,53 +176,60 @@ def sparse(job: Job) -> bool:
     return cost.sparse_pays(examples.density, net.widths[1])
 
 
-def room(job: Job) -> int:
-    """How many non-zero values a sample's list must hold, and some to spare."""
+def room(job: Job, batch: int) -> int:
+    """How many non-zero values a batch can have at most, and some to spare. What is not written takes no memory."""
     examples = job.examples
     if examples.longest is None:
         examples.longest = longest_row(examples.X)
-    return -(-(examples.longest + 8) // PANEL) * PANEL
+    return batch * examples.longest + 8
 
 
 def edges_of(job: Job, scattered: bool) -> np.ndarray:
-    """Where blocks of columns begin (BLOCKS + 1,).
+    """Where blocks of columns begin (BLOCKS + 1,): a block of W by the panels summed at once stays in a near cache."""
+    inputs = job.architecture.widths[0]
+    blocks = 1 if scattered else -(-inputs // cost.COLUMNS_AT_ONCE)
+    edges = inputs * np.arange(blocks + 1) // blocks // 8 * 8  # eight columns are listed at a time
+    edges[-1] = inputs
+    return edges
 
-    A narrow layer has some for each thread, with as much work each. A wide layer's columns are cut so that a block of W
-    by the panels that are summed at once stays in a near cache. No result depends on where the cuts are.
+
+def groups_of(panels: int, threads: int) -> int:
+    """How many groups of the first layer's panels there are: as few as can be, for each thread as many."""
+    most = PANELS_APART if panels <= PANELS_APART else PANELS_AT_ONCE
+    return min(panels, -(-panels // most // threads) * threads)
+
+
+def granules_of(
+    widths: Sequence[int], strides: Sequence[int], threads: int, groups: int, scattered: bool
+) -> tuple[np.ndarray, int]:
+    """The granules of all layers' rows (GRANULES, GRANULE_WORDS), in the order of the threads' shares; and SQUARES.
+
+    A granule is a panel of inputs, all units of it; or, where the first layer reads only what is not zero, a group of
+    units, and a range of columns, all of them if the gradient is scattered. The last rows have that of b too. A row's
+    work differs from layer to layer, so each share has its part of every layer: granules are dealt out by how far down
+    their layer they stand.
     """
-    X, inputs, threads = job.examples.X, job.architecture.widths[0], job.threads
-    if not scattered:
-        blocks = -(-inputs // cost.COLUMNS_AT_ONCE)
-        cuts = inputs * np.arange(blocks + 1) // blocks
-    else:
-        work = (X[:: -(-len(X) // 2048)] != 0).mean(axis=0) * 100 + 2 if len(X) else np.ones(inputs)
-        done = np.concatenate([[0.0], np.cumsum(work) / work.sum()])
-        blocks = threads if threads == 1 else BLOCKS_EACH * threads
-        cuts = np.searchsorted(done, np.arange(blocks + 1) / blocks).clip(0, inputs)
-    cuts = cuts // 8 * 8  # eight columns are listed at a time
-    cuts[-1] = inputs
-    return np.unique(cuts).astype(np.int64)
-
-
-def granules_of(widths: Sequence[int], threads: int, edges: np.ndarray | None) -> np.ndarray:
-    """The granules of all layers' rows (GRANULES, GRANULE_WORDS), in the order of the threads' shares.
-
-    A granule is a panel of inputs, or, where the first layer's gradient is scattered, a block of columns between
-    `edges`; the last of a layer has the row of b too. A row's work differs from layer to layer, so each share has its
-    part of every layer: granules are dealt out by how far down their layer they stand. In a share they are in their
-    order, so that those of a layer that are claimed together are rows that follow each other.
-    """
-    rows = []
+    rows, squares = [], 0
     for layer, inputs in enumerate(widths[:-1]):
-        cuts = [*range(0, inputs, PANEL), inputs] if layer or edges is None else edges.tolist()
-        cuts[-1] += 1
-        places = [(number + 0.5) / (len(cuts) - 1) for number in range(len(cuts) - 1)]
-        rows += [(place, layer, number, *cuts[number : number + 2]) for number, place in enumerate(places)]
+        panels, here = strides[layer] // PANEL, []
+        if layer == 0 and groups:
+            cuts = np.unique(inputs * np.arange(1 if scattered else RANGES) // RANGES // PANEL * PANEL).tolist()
+            cuts.append(inputs + 1)
+            for group, (number, (begin, end)) in product(range(groups), enumerate(pairwise(cuts))):
+                first, last = panels * group // groups, panels * (group + 1) // groups
+                apply = (begin + (end - begin) * part // groups for part in (group, group + 1))
+                here.append((begin, end, first, last - first, *apply, squares + number * panels + first))
+            squares += (len(cuts) - 1) * panels
+        else:
+            cuts = [*range(0, inputs, PANEL), inputs + 1]
+            here = [(begin, end, 0, panels, begin, end, squares + begin) for begin, end in pairwise(cuts)]
+            squares += inputs + 1
+        rows += [((number + 0.5) / len(here), layer, *granule) for number, granule in enumerate(here)]
     dealt = np.array([row[1:] for row in sorted(rows)], np.int64)
     for thread in range(threads):
         share = dealt[len(dealt) * thread // threads : len(dealt) * (thread + 1) // threads]
-        share[:] = share[np.lexsort(share.T[NUMBER::-1])]
-    return dealt
+        share[:] = share[np.argsort(share[:, OF_LAYER], kind="stable")]
+    return dealt, squares
 
 
 def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Plan:
@@ -232,8 +240,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     is_sparse = sparse(job)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
-    granules = granules_of(widths, threads, edges if scattered else None)
-    blocks, list_room = len(edges) - 1, room(job) if is_sparse else 0
+    groups = groups_of(net.strides[0] // PANEL, threads) if is_sparse else 0
+    granules, squares_of = granules_of(widths, net.strides, threads, groups, scattered)
+    blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)
     own = {
         PACKED: PANEL * DEPTH,
@@ -242,13 +251,17 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         DELTA: max(widest, PANEL * PANELS_AT_ONCE),
         TARGETS: max(widest, PANEL * BLOCK),
         SHARES: BLOCK + PANEL,
-        SUMS: widths[0] * net.strides[0] if scattered else 0,
+        SUMS: widths[0] * PANEL * PANELS_AT_ONCE if scattered else 0,
+        INDEX: most,
+        VALUE: most,
+        STARTS: batch * (blocks + 1) if is_sparse else 0,
+        COLUMN_SAMPLES: 0 if scattered else most,
+        COLUMN_VALUES: 0 if scattered else most,
+        BOUNDS: widths[0] + 1 if is_sparse else 0,
     }
     # unit I of an input is 1, and has a panel of its own where I is a multiple of 16
     sizes = [0 if layer == 0 and is_sparse else _panels(width + 1) * jump for layer, width in enumerate(widths[:-1])]
     sizes += [_panels(width) * jump for width in widths[1:]] + [_panels(widths[-1]) * jump]
-    sizes += [batch * list_room, batch * list_room, batch * (blocks + 1)]
-    sizes += [0, 0, 0] if scattered else [widths[0] + 1, batch * list_room, batch * list_room]
     # each buffer on cache lines of its own; 32-bit words
     places = np.cumsum([0] + [-(-size // PANEL) * PANEL + PANEL for size in [*sizes, *[*own.values()] * threads]])
     memory = aligned_zeros(int(places[-1]))
@@ -257,15 +270,13 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         if sizes[layer]:
             start = int(places[layer]) + width // PANEL * jump + width % PANEL
             memory[start : start + PANEL * batch : PANEL] = 1
-    table, rows = np.zeros((layers, LAYER_WORDS), np.int64), 0
+    table = np.zeros((layers, LAYER_WORDS), np.int64)
     for layer in range(layers):
         row = table[layer]
         row[[INPUTS, OUTPUTS, STRIDE]] = widths[layer], widths[layer + 1], net.strides[layer]
-        row[[OFFSET, FIRST_ROW]] = net.weight_offsets[layer], rows
-        row[[AT_INPUTS, AT_DELTAS]] = address[layer], address[layers + layer]
+        row[[OFFSET, AT_INPUTS, AT_DELTAS]] = net.weight_offsets[layer], address[layer], address[layers + layer]
         row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
         row[THRESHOLD] = drop_threshold(net.dropout[layer])
-        rows += widths[layer] + 1
     scratch = np.zeros((threads, SCRATCH_WORDS), np.int64)
     scratch[:, list(own)] = address[len(sizes) : -1].reshape(threads, len(own))
     state = aligned_zeros(state_words(threads), np.int32)
@@ -283,7 +294,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         aligned_zeros(0 if everything else net.size),
         [],
     )
-    squares = np.zeros(rows)
+    squares = np.zeros(squares_of)
     scale, shift = (
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
         for values in (net.scale, net.shift)
@@ -292,10 +303,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
-    words[[ROOM, BLOCKS, GRANULES]] = list_room, blocks, len(granules)
+    words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
-    words[[AT_OUTPUTS, AT_INDEX, AT_VALUE, AT_STARTS]] = address[2 * layers : 2 * layers + 4]
-    words[[AT_BOUNDS, AT_COLUMN_SAMPLES, AT_COLUMN_VALUES]] = address[2 * layers + 4 : 2 * layers + 7]
+    words[AT_OUTPUTS] = address[2 * layers]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
     words[[AT_PREDICTIONS, AT_GRADIENT]] = plan.predictions.ctypes.data, plan.gradient.ctypes.data
     words[[AT_SQUARES, LOSS, ACTIVATED]] = squares.ctypes.data, LOSS_CODES[net.loss], LOSSES[net.loss].activated

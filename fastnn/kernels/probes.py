@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from fastnn.kernels import dense, launch, sparse
-from fastnn.kernels.phases import COLUMNS, FLOAT, layer_of, scratch_of
+from fastnn.kernels.gradients import COLUMNS
+from fastnn.kernels.phases import FLOAT, layer_of, scratch_of
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_INPUTS,
@@ -20,6 +21,7 @@ from fastnn.kernels.plan import (
     AT_PARAMETERS,
     BLOCK,
     BLOCKS,
+    GROUPS,
     INPUTS,
     JUMP,
     LAYERS,
@@ -100,7 +102,7 @@ def make_sparse_forward(stamp: int, cache: bool) -> Any:
             job = words(at_job)
             w, out = layer_of(job, 0), layer_of(job, 1)[AT_INPUTS]
             for first in range(0, samples, BLOCK):
-                sparse.forward(job, w, first, min(first + BLOCK, samples), job[AT_PARAMETERS], out)
+                sparse.forward(job, w, first, min(first + BLOCK, samples), 0, job[GROUPS], out, scratch_of(job, 0))
         return stamp
 
     return run
@@ -117,17 +119,18 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, 0)
-            if job[SCATTERED]:
-                sums = floats(scratch[SUMS])
-                for k in range(w[INPUTS] * w[STRIDE]):
-                    sums[k] = np.float32(0)
-                sparse.scatter_gradient(job, w, 0, job[BLOCKS], samples, scratch[SUMS], np.float32(1))
-                continue
-            sparse.sort_by_column(job, 0, job[BLOCKS], samples)
-            for group in range(sparse.groups_of(w)):
-                p, n = sparse.group_of(w, group)
+            if not job[SCATTERED]:
+                sparse.sort_by_column(w, samples, job[BLOCKS], scratch)
+            for group in range(job[GROUPS]):
+                p, n = sparse.group_of(job, w, group)
+                if job[SCATTERED]:
+                    sums = floats(scratch[SUMS])
+                    for k in range(w[INPUTS] * PANEL * n):
+                        sums[k] = np.float32(0)
+                    sparse.scatter_gradient(job, w, p, n, samples, scratch[SUMS], PANEL * n, np.float32(1), scratch)
+                    continue
                 for k in range(0, w[INPUTS], COLUMNS):
-                    sparse.sum_columns(job, w, k, min(k + COLUMNS, w[INPUTS]), p, n, scratch[TILE])
+                    sparse.sum_columns(job, w, k, min(k + COLUMNS, w[INPUTS]), p, n, scratch[TILE], scratch)
         return stamp
 
     return run

@@ -8,19 +8,17 @@ from fastnn.kernels.plan import (
     AT_GRANULES,
     AT_NUMBERS,
     BLOCK,
-    BLOCKS,
     CLIP_NORM,
     GRANULE_WORDS,
     GRANULES,
-    SCATTERED,
-    SPARSE,
+    GROUPS,
 )
 from fastnn.kernels.simd import doubles, words
 
 WORD = 8  # bytes
 
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
-SAMPLES, LISTS, ROWS, STORED = 0, 1, 2, 3  # the kinds of phases, in the order of a step
+UNITS, SAMPLES, ROWS, STORED = 0, 1, 2, 3  # the kinds of phases, in the order of a step
 KINDS = 4
 FINEST, EACH = 16, 4  # samples of a granule at least, and granules for each of several threads
 
@@ -31,18 +29,22 @@ def stores(job, mode):  # type: ignore[no-untyped-def]
     return mode == GRADIENT or (mode == TRAIN and doubles(job[AT_NUMBERS])[CLIP_NORM] > 0)
 
 
+@spliced
+def by_units(mode, threads):  # type: ignore[no-untyped-def]
+    """Whether a first layer that reads only what is not zero has a phase of its own, in which units are claimed."""
+    return threads > 1 and mode >= GRADIENT
+
+
 @part
 def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     """How many granules a phase has: with 0 there is none of this kind in a step."""
+    if kind == UNITS:
+        return job[GROUPS] if by_units(mode, threads) else 0
     if kind == SAMPLES:
         if threads == 1:
             return (size + BLOCK - 1) // BLOCK
         return max(min(threads, size), min(EACH * threads, size // FINEST))
-    if mode < GRADIENT or (kind == LISTS and (not job[SPARSE] or job[SCATTERED])):
-        return 0
-    if kind == LISTS:
-        return job[BLOCKS]
-    return job[GRANULES] if kind == ROWS or (mode == TRAIN and stores(job, mode)) else 0
+    return job[GRANULES] if mode >= GRADIENT and (kind == ROWS or (mode == TRAIN and stores(job, mode))) else 0
 
 
 @spliced

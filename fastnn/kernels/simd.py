@@ -40,6 +40,7 @@ from fastnn.layers import LANES as PANEL
 TILE_ROWS = min(PANEL, (REGISTERS - PARTS - 1) // PARTS // 2 * 2)
 UNROLLED = 8  # samples: a tile's loop runs at 0.88 of the FMA peak, at 0.78 with the two that LLVM unrolls by itself
 CHAINS = 8  # vectors that must be summed at once: two units multiply and add, and each takes four cycles
+PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
 PANELS_AT_ONCE = CHAINS // PARTS  # that the sparse loops sum at once; half as many again were no faster
 
 # ---------------------------------------------------------------- dense tiles
@@ -160,12 +161,13 @@ def _each_list(b: Any, count: Any, at_int_first: Any, at_int_last: Any, step: An
     repeat(b, count, 1, held, one)
 
 
-def _sum(b: Any, count: Any, index: Any, value: Any, columns: list[Any], stride: Any, sums: list[Any]) -> list[Any]:
+def _sum(b: Any, count: Any, index: Any, value: Any, columns: list[Any], stride: Any, sums: list[Any],
+         ways: int = 1) -> list[Any]:  # fmt: skip
     """The vectors `sums` + sum over q < count of value[q] * row index[q] of a matrix, in this order.
 
-    Few vectors would wait for themselves: then the sums of some rows in turn are kept apart, and added at the end.
+    Few vectors would wait for themselves: the sums of `ways` rows in turn are kept apart, and added at the end.
     """
-    width, ways = len(sums), max(1, CHAINS // len(sums))
+    width = len(sums)
 
     def add(q: Any, old: list[Any]) -> list[Any]:
         place = b.mul(b.zext(b.load(at(b, index, q)), WORD), stride)
@@ -193,18 +195,23 @@ def _panels(b: Any, pointer: Any, size: int, jump: Any) -> list[Any]:
 
 
 def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
-            room: Any, count: Any, at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any,
-            at_out: Any, out_jump: Any) -> None:  # fmt: skip
+            count: Any, at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any, at_out: Any,
+            out_jump: Any, *, ways: int = 1) -> None:  # fmt: skip
     columns = _panels(b, at_matrix, size, word(PANEL))
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
-        index, value, start, out = inside
+        start, out = inside
         rows = [pointer for row in _panels(b, start, size, start_jump) for pointer in row_of(b, row)]
-        sums = _sum(b, length, at(b, index, first), at(b, value, first), columns, stride, load(b, rows))
+        index, value = at(b, at_int_index, first), at(b, at_value, first)
+        sums = _sum(b, length, index, value, columns, stride, load(b, rows), ways)
         store(b, sums, [pointer for row in _panels(b, out, size, out_jump) for pointer in row_of(b, row)])
-        return [at(b, index, room), at(b, value, room), at(b, start, start_step), at(b, out, PANEL)]
+        return [at(b, start, start_step), at(b, out, PANEL)]
 
-    _each_list(b, count, at_int_first, at_int_last, step, [at_int_index, at_value, at_start, at_out], turn)
+    _each_list(b, count, at_int_first, at_int_last, step, [at_start, at_out], turn)
+
+
+def _gather_apart(b: Any, size: int, *arguments: Any) -> None:
+    _gather(b, size, *arguments, ways=2)
 
 
 def _column_sums(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_bounds: Any, count: Any, at_matrix: Any,
@@ -230,40 +237,41 @@ def _column_descent(b: Any, size: int, *arguments: Any) -> None:
 
 
 def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
-             room: Any, count: Any, at_rows: Any, jump: Any, at_matrix: Any, stride: Any,
-             x_scale: Any) -> None:  # fmt: skip
+             count: Any, at_rows: Any, jump: Any, at_matrix: Any, stride: Any, x_scale: Any) -> None:  # fmt: skip
     scale = broadcast(b, x_scale)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
-        index, value, row = inside
+        (row,) = inside
         held = [v for panel in _panels(b, row, size, jump) for v in load(b, row_of(b, panel))]
         held = [b.fmul(v, scale) for v in held]
 
         def add(q: Any, _: list[Any]) -> list[Any]:
             q = b.add(q, first)
-            place = b.mul(b.zext(b.load(at(b, index, q)), WORD), stride)
-            left, target = broadcast(b, b.load(at(b, value, q))), at(b, at_matrix, place)
+            place = b.mul(b.zext(b.load(at(b, at_int_index, q)), WORD), stride)
+            left, target = broadcast(b, b.load(at(b, at_value, q))), at(b, at_matrix, place)
             pointers = [pointer for panel in _panels(b, target, size, word(PANEL)) for pointer in row_of(b, panel)]
             store(b, [fma(b, left, r, o) for r, o in zip(held, load(b, pointers), strict=True)], pointers)
             return []
 
         repeat(b, length, 1, [], add)
-        return [at(b, index, room), at(b, value, room), at(b, row, PANEL)]
+        return [at(b, row, PANEL)]
 
-    _each_list(b, count, at_int_first, at_int_last, step, [at_int_index, at_value, at_rows], turn)
+    _each_list(b, count, at_int_first, at_int_last, step, [at_rows], turn)
 
 
-# Each of `count` samples has its lists of columns and values, `room` apart; the part of them that counts begins at
-# first[step * i] and ends at last[step * i].
-# (size, index, value, first, last, step, room, count, matrix, stride, start, start_step, start_jump, out, out_jump):
-# `size` panels of out = start + sum of value times row of the matrix. A start's panels lie `start_jump` apart, those of
-# out `out_jump`; the starts `start_step`.
-gather = family("at_int_index at_value at_int_first at_int_last step room count at_matrix stride at_start start_step "
-                "start_jump at_out out_jump", range(1, PANELS_AT_ONCE + 1), _gather)  # fmt: skip
+# Lists of columns and values: the part of a sample's that counts begins at first[step * i] and ends at last[step * i],
+# for i < count.
+# (size, index, value, first, last, step, count, matrix, stride, start, start_step, start_jump, out, out_jump): `size`
+# panels of out = start + sum of value times row of the matrix. A start's panels lie `start_jump` apart, those of out
+# `out_jump`; the starts `start_step`. The second form sums the rows with even and odd numbers apart: for few panels.
+_GATHER = ("at_int_index at_value at_int_first at_int_last step count at_matrix stride at_start start_step start_jump "
+            "at_out out_jump")  # fmt: skip
+gather = family(_GATHER, range(1, PANELS_AT_ONCE + 1), _gather)
+gather_apart = family(_GATHER, range(1, PANELS_APART + 1), _gather_apart)
 
-# (size, index, value, first, last, step, room, count, rows, jump, matrix, stride, scale): row index of the matrix
-# += value * scale * the sample's row, in `size` panels `jump` apart.
-scatter = family("at_int_index at_value at_int_first at_int_last step room count at_rows jump at_matrix stride x_scale",
+# (size, index, value, first, last, step, count, rows, jump, matrix, stride, scale): row index of the matrix += value *
+# scale * the sample's row, in `size` panels `jump` apart.
+scatter = family("at_int_index at_value at_int_first at_int_last step count at_rows jump at_matrix stride x_scale",
                   range(1, PANELS_AT_ONCE + 1), _scatter)  # fmt: skip
 
 # (size, index, value, bounds, count, matrix, jump, out, stride, rate): for `count` columns, whose lists of samples and

@@ -1,41 +1,42 @@
 """The first layer on the non-zero values of its input, for one thread. `job` are the job's words, `w` the layer's.
 
-A sample's values are listed with their columns once a step, block of columns by block. Forward, a list picks rows of W;
-back, the lists of a batch either scatter the deltas into rows of the gradient, or are sorted by column first, and each
-column's samples pick rows of the deltas.
+A sample's values are listed with their columns, block of columns by block, by each thread for itself: that takes less
+than waiting for another core's lists. Forward, a list picks rows of W; back, the lists of a batch either scatter the
+deltas into rows of the gradient, or are sorted by column first, and each column's samples pick rows of the deltas.
+Threads share out the units: so a core's part of W stays in its cache.
 """
 
 import numpy as np
 
 from fastnn.kernels.compiling import part, spliced
 from fastnn.kernels.plan import (
-    AT_BOUNDS,
-    AT_COLUMN_SAMPLES,
-    AT_COLUMN_VALUES,
     AT_DELTAS,
     AT_EDGES,
-    AT_INDEX,
     AT_PARAMETERS,
     AT_SCALE,
-    AT_STARTS,
-    AT_VALUE,
     AT_X,
     BLOCKS,
+    BOUNDS,
     BYTES,
+    COLUMN_SAMPLES,
+    COLUMN_VALUES,
+    GROUPS,
+    INDEX,
     INPUT,
     INPUTS,
     JUMP,
     OFFSET,
-    ROOM,
-    SCATTERED,
+    STARTS,
     STRIDE,
+    VALUE,
 )
 from fastnn.kernels.simd import (
-    PANELS_AT_ONCE,
+    PANELS_APART,
     column_descent,
     column_sums,
     floats,
     gather,
+    gather_apart,
     ints,
     list_values,
     scatter,
@@ -45,89 +46,83 @@ from fastnn.layers import LANES as PANEL
 
 F = np.float32
 FLOAT = 4  # bytes
-WORD = 8
 
 
 @part
-def unpack(job, r, i):  # type: ignore[no-untyped-def]
-    """List the values of row r of the input that are not zero, scaled, as sample i of the batch."""
-    edges, blocks, inputs = words(job[AT_EDGES]), job[BLOCKS], words(job[AT_EDGES])[job[BLOCKS]]
-    at = FLOAT * i * job[ROOM]
-    starts = job[AT_STARTS] + FLOAT * i * (blocks + 1)
-    ints(starts)[0] = 0
-    x = job[AT_X] + r * inputs * (1 if job[INPUT] == BYTES else FLOAT)
-    for block in range(blocks):
-        list_values(job[INPUT], x, job[AT_SCALE], edges[block], edges[block + 1], job[AT_INDEX] + at,
-                    job[AT_VALUE] + at, starts + FLOAT * block)  # fmt: skip
+def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[no-untyped-def]
+    """List the values that are not zero, scaled, of samples first..last of the batch that begins at `begin`.
+
+    The lists follow each other, from that of sample `origin` on.
+    """
+    edges, blocks, order = words(job[AT_EDGES]), job[BLOCKS], words(at_order)
+    inputs = edges[blocks]
+    for i in range(first, last):
+        starts = scratch[STARTS] + FLOAT * i * (blocks + 1)
+        ints(starts)[0] = ints(starts)[-1] if i > origin else 0
+        x = job[AT_X] + order[begin + i] * inputs * (1 if job[INPUT] == BYTES else FLOAT)
+        for block in range(blocks):
+            list_values(job[INPUT], x, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX], scratch[VALUE],
+                        starts + FLOAT * block)  # fmt: skip
 
 
 @spliced
-def groups_of(w):  # type: ignore[no-untyped-def]
-    """How many groups of panels, as equal as can be, the sparse loops go through."""
-    return (w[STRIDE] // PANEL + PANELS_AT_ONCE - 1) // PANELS_AT_ONCE
-
-
-@spliced
-def group_of(w, group):  # type: ignore[no-untyped-def]
-    """The first panel of a group, and how many it has."""
-    panels, groups = w[STRIDE] // PANEL, groups_of(w)
+def group_of(job, w, group):  # type: ignore[no-untyped-def]
+    """The first panel of a group of the first layer's, and how many it has."""
+    panels, groups = w[STRIDE] // PANEL, job[GROUPS]
     return panels * group // groups, panels * (group + 1) // groups - panels * group // groups
 
 
 @part
-def forward(job, w, first, last, parameters, out):  # type: ignore[no-untyped-def]
-    """Z of samples first..last, in panels at `out`."""
-    jump, blocks, stride, room, inputs = job[JUMP], job[BLOCKS], w[STRIDE], job[ROOM], w[INPUTS]
-    weights, starts = parameters + FLOAT * w[OFFSET], job[AT_STARTS] + FLOAT * first * (blocks + 1)
-    at_once = blocks if job[SCATTERED] else 1  # a narrow layer takes the whole lists at once
-    for group in range(groups_of(w)):
-        p, panels = group_of(w, group)
+def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type: ignore[no-untyped-def]
+    """Z of samples first..last, which have been listed, for some groups of units; in panels at `out`."""
+    jump, blocks, stride, inputs = job[JUMP], job[BLOCKS], w[STRIDE], w[INPUTS]
+    weights = job[AT_PARAMETERS] + FLOAT * w[OFFSET]
+    starts = scratch[STARTS] + FLOAT * first * (blocks + 1)
+    for group in range(begin_group, end_group):
+        p, panels = group_of(job, w, group)
         z, columns = out + FLOAT * (p * jump + PANEL * first), weights + FLOAT * PANEL * p
-        for block in range(0, blocks, at_once):
+        for block in range(blocks):
             begin, step, apart = columns + FLOAT * inputs * stride, 0, PANEL  # the bias, then what is there already
             if block:
                 begin, step, apart = z, PANEL, jump
-            gather(panels, job[AT_INDEX] + FLOAT * first * room, job[AT_VALUE] + FLOAT * first * room,
-                   starts + FLOAT * block, starts + FLOAT * (block + at_once), blocks + 1, room, last - first,
-                   columns, stride, begin, step, apart, z, jump)  # fmt: skip
+            here = starts + FLOAT * block
+            if stride <= PANEL * PANELS_APART:
+                gather_apart(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first,
+                             columns, stride, begin, step, apart, z, jump)  # fmt: skip
+            else:
+                gather(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first, columns,
+                       stride, begin, step, apart, z, jump)  # fmt: skip
 
 
 @part
-def scatter_gradient(job, w, begin, end, samples, sums, scale):  # type: ignore[no-untyped-def]
-    """Add `scale` times the gradient's rows of blocks begin..end of columns to those of the matrix at `sums`."""
-    blocks, starts = job[BLOCKS], job[AT_STARTS]
-    for group in range(groups_of(w)):
-        p, panels = group_of(w, group)
-        scatter(panels, job[AT_INDEX], job[AT_VALUE], starts + FLOAT * begin,
-                starts + FLOAT * end, blocks + 1, job[ROOM], samples, w[AT_DELTAS] + FLOAT * p * job[JUMP], job[JUMP],
-                sums + FLOAT * PANEL * p, w[STRIDE], scale)  # fmt: skip
+def scatter_gradient(job, w, p, panels, samples, matrix, stride, scale, scratch):  # type: ignore[no-untyped-def]
+    """Add `scale` times the gradient, of `panels` panels from p on, to the rows of a matrix."""
+    deltas, starts = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[STARTS]
+    scatter(panels, scratch[INDEX], scratch[VALUE], starts, starts + FLOAT * job[BLOCKS], job[BLOCKS] + 1, samples,
+            deltas, job[JUMP], matrix, stride, scale)  # fmt: skip
 
 
 @part
-def sort_by_column(job, first, last, samples):  # type: ignore[no-untyped-def]
-    """The batch's lists by columns, in blocks first..last of columns: a counting sort (Knuth, TAOCP 3, 5.2).
+def sort_by_column(w, samples, blocks, scratch):  # type: ignore[no-untyped-def]
+    """The batch's lists by columns: a counting sort (Knuth, TAOCP 3, 5.2).
 
     Afterwards the values of column k lie between ``bounds[k]`` and ``bounds[k + 1]``.
     """
-    edges, blocks = words(job[AT_EDGES]), job[BLOCKS]
-    cursor = ints(job[AT_BOUNDS] + FLOAT)  # where a column ends, the next one begins; the first one at 0
-    to_sample, to_value = ints(job[AT_COLUMN_SAMPLES]), floats(job[AT_COLUMN_VALUES])
-    for k in range(edges[first], edges[last]):
-        cursor[k] = 0
+    bounds, cursor = ints(scratch[BOUNDS]), ints(scratch[BOUNDS] + FLOAT)  # where a column ends, the next one begins
+    index, value = ints(scratch[INDEX]), floats(scratch[VALUE])
+    to_sample, to_value = ints(scratch[COLUMN_SAMPLES]), floats(scratch[COLUMN_VALUES])
+    starts = ints(scratch[STARTS])
+    for k in range(w[INPUTS] + 1):
+        bounds[k] = 0
+    for q in range(starts[samples * (blocks + 1) - 1]):
+        cursor[index[q]] += 1
     before = 0
-    for i in range(samples):
-        starts, index = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1)), ints(job[AT_INDEX] + FLOAT * i * job[ROOM])
-        before += starts[first]
-        for q in range(starts[first], starts[last]):
-            cursor[index[q]] += 1
-    for k in range(edges[first], edges[last]):
+    for k in range(w[INPUTS]):
         n = cursor[k]
         cursor[k] = before
         before += n
     for i in range(samples):
-        starts, index = ints(job[AT_STARTS] + FLOAT * i * (blocks + 1)), ints(job[AT_INDEX] + FLOAT * i * job[ROOM])
-        value = floats(job[AT_VALUE] + FLOAT * i * job[ROOM])
-        for q in range(starts[first], starts[last]):
+        for q in range(starts[i * (blocks + 1)], starts[i * (blocks + 1) + blocks]):
             place = cursor[index[q]]
             to_sample[place] = i
             to_value[place] = value[q]
@@ -135,17 +130,17 @@ def sort_by_column(job, first, last, samples):  # type: ignore[no-untyped-def]
 
 
 @part
-def sum_columns(job, w, first, last, p, panels, out):  # type: ignore[no-untyped-def]
+def sum_columns(job, w, first, last, p, panels, out, scratch):  # type: ignore[no-untyped-def]
     """The gradient's rows of sorted columns first..last: `panels` panels from p on, at `out`, next to each other."""
-    deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], job[AT_BOUNDS] + FLOAT * first
-    column_sums(panels, job[AT_COLUMN_SAMPLES], job[AT_COLUMN_VALUES], bounds, last - first, deltas, job[JUMP], out,
+    deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
+    column_sums(panels, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], bounds, last - first, deltas, job[JUMP], out,
                 PANEL * panels, F(1))  # fmt: skip
 
 
 @part
-def descend_columns(job, w, first, last, p, panels, rate):  # type: ignore[no-untyped-def]
+def descend_columns(job, w, first, last, p, panels, rate, scratch):  # type: ignore[no-untyped-def]
     """Take `rate` times these rows of the gradient from W."""
-    deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], job[AT_BOUNDS] + FLOAT * first
+    deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
     weights = job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + w[STRIDE] * first + PANEL * p)
-    column_descent(panels, job[AT_COLUMN_SAMPLES], job[AT_COLUMN_VALUES], bounds, last - first, deltas, job[JUMP],
+    column_descent(panels, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], bounds, last - first, deltas, job[JUMP],
                    weights, w[STRIDE], rate)  # fmt: skip

@@ -1,29 +1,56 @@
-"""What threads claim: all samples and all rows once, and of every layer each thread's part."""
+"""What threads claim: all samples and all parameters once, and of every layer each thread's part."""
 
 import numpy as np
 import pytest
 
-from fastnn.kernels.plan import BEGIN, END, NUMBER, OF_LAYER, granules_of
+from fastnn.kernels.plan import (
+    APPLY_BEGIN,
+    APPLY_END,
+    BEGIN,
+    END,
+    FIRST_SQUARE,
+    FROM_PANEL,
+    OF_LAYER,
+    OF_PANELS,
+    granules_of,
+    groups_of,
+)
 from fastnn.kernels.share import SAMPLES, TRAIN, granules
 
-WIDTHS = (784, 300, 16, 1, 10)
+WIDTHS, STRIDES = (784, 300, 16, 1, 10), (304, 16, 16, 16)
 
 
-@pytest.mark.parametrize("edges", [None, [0, 104, 784], [0, 784]])
+@pytest.mark.parametrize("kind", ["dense", "by columns", "scattered"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 200])
-def test_each_row_is_in_one_granule_and_each_layer_is_shared_evenly(threads, edges):
-    found = granules_of(WIDTHS, threads, None if edges is None else np.array(edges))
+def test_each_parameter_is_in_one_granule_and_each_layer_is_shared_evenly(threads, kind):
+    groups = 0 if kind == "dense" else groups_of(STRIDES[0] // 16, threads)
+    found, squares = granules_of(WIDTHS, STRIDES, threads, groups, kind == "scattered")
+    seen = np.zeros(squares, int)
     for layer, inputs in enumerate(WIDTHS[:-1]):
-        mine = found[found[:, OF_LAYER] == layer]
-        rows = np.concatenate([np.arange(granule[BEGIN], granule[END]) for granule in mine])
+        mine, done = found[found[:, OF_LAYER] == layer], np.zeros((inputs + 1, STRIDES[layer] // 16), int)
+        for g in mine:
+            done[g[BEGIN] : g[END], g[FROM_PANEL] : g[FROM_PANEL] + g[OF_PANELS]] += 1
+            by_panels = layer == 0 and groups
+            seen[g[FIRST_SQUARE] :][: g[OF_PANELS] if by_panels else g[END] - g[BEGIN]] += 1
+        assert (done == 1).all()
+        rows = np.concatenate([np.arange(g[APPLY_BEGIN], g[APPLY_END]) for g in mine])
         np.testing.assert_array_equal(np.sort(rows), np.arange(inputs + 1))
+    assert (seen == 1).all()
     for thread in range(threads):
         share = found[len(found) * thread // threads : len(found) * (thread + 1) // threads]
         assert (np.diff(share[:, OF_LAYER]) >= 0).all()
         for layer in range(len(WIDTHS) - 1):
             mine, all_ = share[share[:, OF_LAYER] == layer], (found[:, OF_LAYER] == layer).sum()
-            assert (np.diff(mine[:, NUMBER]) == 1).all()
             assert abs(len(mine) - all_ / threads) < len(WIDTHS) - 1  # each layer moves a cut by less than a granule
+
+
+@pytest.mark.parametrize(("panels", "threads", "groups"), [(19, 1, 5), (19, 2, 6), (2, 2, 2), (1, 2, 1), (50, 4, 16)])
+def test_groups_of_units(panels, threads, groups):
+    """With vectors of eight: groups of four panels at most, of two in a narrow layer; for each thread as many."""
+    from fastnn.kernels.simd import PANELS_AT_ONCE
+
+    if PANELS_AT_ONCE == 4:
+        assert groups_of(panels, threads) == groups
 
 
 @pytest.mark.parametrize(

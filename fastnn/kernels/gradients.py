@@ -1,0 +1,225 @@
+"""The phases of a fused step over rows of weights, for one thread (see kernels/fused.py): gradients, and their updates.
+
+`job` are the job's words, `w` a layer's, `granule` a granule's (kernels/plan.py).
+"""
+
+import numpy as np
+
+from fastnn.kernels import dense, sparse
+from fastnn.kernels.compiling import fast, part, spliced
+from fastnn.kernels.phases import FLOAT, WORD, layer_of, scratch_of
+from fastnn.kernels.plan import (
+    APPLY_BEGIN,
+    APPLY_END,
+    AT_DELTAS,
+    AT_GRADIENT,
+    AT_HITS,
+    AT_LOSSES,
+    AT_NUMBERS,
+    AT_PARAMETERS,
+    AT_SQUARES,
+    AT_STATE,
+    AT_STATE_2,
+    AT_TOTALS,
+    AT_WEIGHTS,
+    BEGIN,
+    CLIP_NORM,
+    END,
+    FIRST,
+    FIRST_SQUARE,
+    FROM_PANEL,
+    IN_PLACE,
+    INPUTS,
+    JUMP,
+    OF_LAYER,
+    OF_PANELS,
+    OFFSET,
+    ROW,
+    SCATTERED,
+    SECOND,
+    SPARSE,
+    SQUARES,
+    STRIDE,
+    SUMS,
+    TILE,
+    UPDATE,
+    WEIGHT_DECAY,
+)
+from fastnn.kernels.rows import UPDATE_CODES, update
+from fastnn.kernels.share import granule_of
+from fastnn.kernels.simd import doubles, floats, words
+from fastnn.layers import LANES as PANEL
+
+F = np.float32
+RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
+SGD = UPDATE_CODES["sgd"]
+COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
+
+
+@fast
+def apply(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyped-def]
+    """Apply the optimiser to n columns of rows k..k + rows of a layer's W (row I is b); their gradient is scale g."""
+    inputs, stride, numbers = w[INPUTS], w[STRIDE], doubles(job[AT_NUMBERS])
+    at = FLOAT * (w[OFFSET] + stride * k + column)
+    parameters = job[AT_PARAMETERS] + at
+    if scale != F(1):
+        values = floats(g)
+        for j in range(rows * n):
+            values[j] = values[j] * scale
+    decay, keep = F(numbers[WEIGHT_DECAY]), F(1.0 - hyper[DECAY])
+    if decay != F(0) or keep != F(1):
+        for row in range(min(rows, inputs - k)):
+            p, values = floats(parameters + FLOAT * stride * row), floats(g + FLOAT * n * row)
+            for o in range(n):
+                values[o] = values[o] + decay * p[o]
+                p[o] = p[o] * keep
+    state = job[AT_STATE] + at if job[AT_STATE] else 0
+    more = job[AT_STATE_2] + at if job[AT_STATE_2] else 0
+    rate, epsilon = F(hyper[RATE]), F(hyper[EPSILON])
+    first, second = numbers[FIRST], numbers[SECOND]
+    update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, F(first), F(1.0 - first), F(second),
+           F(1.0 - second))  # fmt: skip
+
+
+@spliced
+def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
+    """Store a part of the gradient: n columns of rows k..k + rows."""
+    values = floats(g)
+    for row in range(rows):
+        stored = floats(job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * (k + row) + column))
+        for o in range(n):
+            stored[o] = values[n * row + o]
+
+
+@spliced
+def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
+    """Store a part of the gradient, or apply it."""
+    if store:
+        keep(job, w, k, rows, column, n, g)
+    else:
+        apply(job, w, k, rows, column, n, g, F(1), hyper)
+
+
+@spliced
+def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """Rows first..last of a dense layer's gradient."""
+    w = layer_of(job, layer)
+    k = first
+    while k < last:
+        end = min(last, k // PANEL * PANEL + PANEL)
+        for p in range(w[STRIDE] // PANEL):
+            dense.gradient(w, job[JUMP], size, k, end, p, scratch[TILE])
+            pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
+        k = end
+
+
+@spliced
+def descends(job, store, hyper):  # type: ignore[no-untyped-def]
+    """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
+    return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
+
+
+@spliced
+def add_samples(job, w, p, panels, size, out):  # type: ignore[no-untyped-def]
+    """The gradient of b, of `panels` panels from p on: the sum of the deltas."""
+    for q in range(panels):
+        g, deltas = floats(out + FLOAT * PANEL * q), floats(w[AT_DELTAS] + FLOAT * (p + q) * job[JUMP])
+        for o in range(PANEL):
+            g[o] = F(0)
+        for i in range(size):
+            for o in range(PANEL):
+                g[o] += deltas[PANEL * i + o]
+
+
+@spliced
+def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """A granule of the gradient of a first layer that reads sparse input; this thread has its lists."""
+    w, plain, inputs = layer_of(job, 0), descends(job, store, hyper), layer_of(job, 0)[INPUTS]
+    first, last, p, n = granule[BEGIN], min(granule[END], inputs), granule[FROM_PANEL], granule[OF_PANELS]
+    if job[SCATTERED] and plain and job[IN_PLACE]:
+        weights = job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + PANEL * p)
+        sparse.scatter_gradient(job, w, p, n, size, weights, w[STRIDE], F(-hyper[RATE]), scratch)
+    elif job[SCATTERED]:
+        sums = floats(scratch[SUMS])
+        for k in range(inputs * PANEL * n):
+            sums[k] = F(0)
+        sparse.scatter_gradient(job, w, p, n, size, scratch[SUMS], PANEL * n, F(1), scratch)
+        pass_on(job, w, 0, inputs, PANEL * p, PANEL * n, scratch[SUMS], store, hyper)
+    elif plain:
+        sparse.descend_columns(job, w, first, last, p, n, F(hyper[RATE]), scratch)
+    else:
+        for k in range(first, last, COLUMNS):
+            columns = min(COLUMNS, last - k)
+            sparse.sum_columns(job, w, k, k + columns, p, n, scratch[TILE], scratch)
+            pass_on(job, w, k, columns, PANEL * p, PANEL * n, scratch[TILE], store, hyper)
+    if granule[END] > inputs:
+        add_samples(job, w, p, n, size, scratch[ROW])
+        pass_on(job, w, inputs, 1, PANEL * p, PANEL * n, scratch[ROW], store, hyper)
+
+
+@spliced
+def square_sums(job, granule):  # type: ignore[no-untyped-def]
+    """The sums of the squares of a stored part of the gradient, in float64: by rows; in the first layer, by panels.
+
+    Those of a panel are never cut by threads, who claim whole panels there.
+    """
+    w, squares = layer_of(job, granule[OF_LAYER]), doubles(job[AT_SQUARES] + WORD * granule[FIRST_SQUARE])
+    begin, end, panels, gradient = granule[BEGIN], granule[END], granule[OF_PANELS], job[AT_GRADIENT]
+    by_panels = granule[OF_LAYER] == 0 and job[SPARSE]
+    for number in range(panels if by_panels else end - begin):
+        total = 0.0
+        for other in range(end - begin if by_panels else panels):
+            k, p = (other, number) if by_panels else (number, other)
+            g = floats(gradient + FLOAT * (w[OFFSET] + w[STRIDE] * (begin + k) + PANEL * (granule[FROM_PANEL] + p)))
+            for o in range(PANEL):
+                total += np.float64(g[o]) * np.float64(g[o])
+        squares[number] = total
+
+
+@part
+def add_up(job, size, weight, at_order):  # type: ignore[no-untyped-def]
+    """Add the losses and hits of a batch to the totals; its samples begin at `at_order`."""
+    order, weights, totals = words(at_order), floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
+    losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
+    for i in range(size):
+        w = weights[order[i]] if job[AT_WEIGHTS] else F(1)
+        totals[0] += w * losses[i]
+        totals[1] += w * hits[i]
+    totals[2] += weight
+
+
+@spliced
+def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-untyped-def]
+    """Granules begin..end of the rows of the gradients: applied at once, or stored with the sums of their squares."""
+    scratch = scratch_of(job, thread)
+    for number in range(begin, end):
+        granule = granule_of(job, number)
+        layer = granule[OF_LAYER]
+        if layer == 0 and job[SPARSE]:
+            sparse_rows(job, granule, size, store, hyper, scratch)
+        else:
+            dense_rows(job, layer, granule[BEGIN], granule[END], size, store, hyper, scratch)
+        if store:
+            square_sums(job, granule)
+
+
+@part
+def clip_scale(job):  # type: ignore[no-untyped-def]
+    """What the stored gradient must be multiplied by, so that its norm is within the limit: the same in all threads."""
+    squares, limit, total = doubles(job[AT_SQUARES]), doubles(job[AT_NUMBERS])[CLIP_NORM], 0.0
+    for number in range(job[SQUARES]):
+        total += squares[number]
+    norm = np.sqrt(total)
+    if norm > limit:
+        return F(limit / norm)
+    return F(norm) if norm != norm else F(1)  # NaN must go on, not be taken for a small norm
+
+
+@spliced
+def over_stored(job, begin, end, scale, hyper):  # type: ignore[no-untyped-def]
+    """With clipping: apply the rows of granules begin..end of the stored gradient, times scale."""
+    for number in range(begin, end):
+        granule = granule_of(job, number)
+        w, first = layer_of(job, granule[OF_LAYER]), granule[APPLY_BEGIN]
+        g = job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * first)
+        apply(job, w, first, granule[APPLY_END] - first, 0, w[STRIDE], g, scale, hyper)
