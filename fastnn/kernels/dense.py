@@ -78,15 +78,18 @@ def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[
 
 
 @part
-def gradient(w, jump, samples, k, end, p, out):  # type: ignore[no-untyped-def]
-    """Rows k..end of the gradient, all in one panel of inputs, by panel p of the outputs: 16 floats a row, at `out`."""
+def gradient(w, jump, first, samples, k, end, p, out):  # type: ignore[no-untyped-def]
+    """What `samples` samples from `first` on give to rows k..end of the gradient: 16 floats a row, at `out`.
+
+    The rows are all in one panel of inputs, and p is a panel of the outputs.
+    """
     sums = floats(out)
     for j in range(PANEL * (end - k)):
         sums[j] = F(0)
     tiles = (end - k + TILE_ROWS - 1) // TILE_ROWS
     for i in range(0, samples, AT_ONCE):
-        left = w[AT_INPUTS] + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * i)
-        right = w[AT_DELTAS] + FLOAT * (p * jump + PANEL * i)
+        left = w[AT_INPUTS] + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
+        right = w[AT_DELTAS] + FLOAT * (p * jump + PANEL * (first + i))
         for tile in range(tiles):
             row, stop = (end - k) * tile // tiles, (end - k) * (tile + 1) // tiles
             tile_by_units(stop - row, left + FLOAT * row, right, min(AT_ONCE, samples - i), out + FLOAT * PANEL * row)

@@ -21,10 +21,10 @@ from numba import njit
 
 from fastnn.kernels import launch, sparse
 from fastnn.kernels.barrier import claim, finish
-from fastnn.kernels.gradients import add_up, clip_scale, over_rows, over_stored
+from fastnn.kernels.gradients import add_up, clip_scale, over_rows, over_stored, piece_gradient
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
 from fastnn.kernels.phases import layer_of, over_samples, over_units, scratch_of
-from fastnn.kernels.plan import AT_BARRIER, AT_WEIGHTS, BLOCK, BLOCKS, SCATTERED, SPARSE, Plan, prepare
+from fastnn.kernels.plan import AT_BARRIER, AT_WEIGHTS, BLOCK, BLOCKS, PIECES, SCATTERED, SPARSE, Plan, prepare
 from fastnn.kernels.share import (
     GRADIENT,
     KINDS,
@@ -89,8 +89,12 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     if kind == UNITS:
                         over_units(job, thread, first, last, size)
                     elif kind == SAMPLES:
-                        here, there, ready = size * first // count, size * last // count, by_units(mode, threads)
-                        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
+                        pieces, ready = mode >= GRADIENT and job[PIECES] > 0, by_units(mode, threads)
+                        for piece in range(first, last if pieces else first + 1):
+                            here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
+                            over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
+                            if pieces:
+                                piece_gradient(job, piece, here, there, scratch_of(job, thread))
                     elif kind == ROWS:
                         if first == 0:
                             add_up(job, size, weight, at_order + 8 * begin)

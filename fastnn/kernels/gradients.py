@@ -17,6 +17,7 @@ from fastnn.kernels.plan import (
     AT_LOSSES,
     AT_NUMBERS,
     AT_PARAMETERS,
+    AT_PIECES,
     AT_SQUARES,
     AT_STATE,
     AT_STATE_2,
@@ -31,12 +32,15 @@ from fastnn.kernels.plan import (
     IN_PLACE,
     INPUTS,
     JUMP,
+    LAYERS,
     OF_LAYER,
     OF_PANELS,
     OFFSET,
+    PIECES,
     ROW,
     SCATTERED,
     SECOND,
+    SIZE,
     SPARSE,
     SQUARES,
     STRIDE,
@@ -100,17 +104,43 @@ def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-unt
         apply(job, w, k, rows, column, n, g, F(1), hyper)
 
 
+@part
+def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untyped-def]
+    """What samples first..last, piece `number` of the batch, give to all gradients, kept tile by tile."""
+    at = job[AT_PIECES] + FLOAT * number * job[SIZE]
+    for layer in range(job[LAYERS]):
+        w, rows = layer_of(job, layer), layer_of(job, layer)[INPUTS] + 1
+        for k in range(0, rows, PANEL):
+            end = min(k + PANEL, rows)
+            for p in range(w[STRIDE] // PANEL):
+                tile = at + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
+                dense.gradient(w, job[JUMP], first, last - first, k, end, p, tile)
+
+
+@part
+def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
+    """The sum of a tile of the gradient over the pieces of the batch, in their order, at `out`."""
+    at, sums = job[AT_PIECES] + FLOAT * (w[OFFSET] + k * w[STRIDE] + rows * PANEL * p), floats(out)
+    for j in range(rows * PANEL):
+        sums[j] = F(0)
+    for number in range(job[PIECES]):
+        values = floats(at + FLOAT * number * job[SIZE])
+        for j in range(rows * PANEL):
+            sums[j] += values[j]
+
+
 @spliced
 def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """Rows first..last of a dense layer's gradient."""
+    """Rows first..last of a dense layer's gradient; `first` begins a panel of inputs."""
     w = layer_of(job, layer)
-    k = first
-    while k < last:
-        end = min(last, k // PANEL * PANEL + PANEL)
+    for k in range(first, last, PANEL):
+        end = min(last, k + PANEL)
         for p in range(w[STRIDE] // PANEL):
-            dense.gradient(w, job[JUMP], size, k, end, p, scratch[TILE])
+            if job[PIECES]:
+                add_pieces(job, w, k, end - k, p, scratch[TILE])
+            else:
+                dense.gradient(w, job[JUMP], 0, size, k, end, p, scratch[TILE])
             pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
-        k = end
 
 
 @spliced

@@ -50,6 +50,9 @@ _place = count()
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,
+    PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
+    AT_PIECES,  # float32 (PIECES, SIZE): their gradients
+    SIZE,  # of the flat buffer of parameters
     AT_GRANULES,  # int64 (GRANULES, GRANULE_WORDS): all rows of parameters, in pieces that threads claim
     GRANULES,
     AT_SCRATCH,  # words (threads, SCRATCH_WORDS)
@@ -68,8 +71,8 @@ _place = count()
     SQUARES,
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(38))
-JOB_WORDS = 38
+) = (next(_place) for _ in range(41))
+JOB_WORDS = 41
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -295,15 +298,19 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         [],
     )
     squares = np.zeros(squares_of)
+    held = PANEL * sum(_panels(width + 1) + _panels(above) for width, above in pairwise(widths))
+    pieces = aligned_zeros(cost.pieces(batch, net.size, held) * net.size if not (is_sparse or everything) else 0)
+    pieces = pieces.reshape(-1, net.size)
     scale, shift = (
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
         for values in (net.scale, net.shift)
     )
-    plan.kept += [table, scratch, squares, scale, shift, edges, granules, memory]
+    plan.kept += [table, scratch, squares, scale, shift, edges, granules, pieces, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
+    words[[PIECES, AT_PIECES, SIZE]] = len(pieces), pieces.ctypes.data, net.size
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
     words[AT_OUTPUTS] = address[2 * layers]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
@@ -327,4 +334,4 @@ def _fill_in(plan: Plan, job: Job) -> None:
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
     settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
     plan.numbers[:JOB_NUMBERS] = settings
-    plan.kept[8:] = [part for part in given if part is not None]
+    plan.kept[9:] = [part for part in given if part is not None]

@@ -84,7 +84,7 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             w = layer_of(job, job[LAYERS] - 1)
             for k in range(0, w[INPUTS], PANEL):
                 for p in range(w[STRIDE] // PANEL):
-                    dense.gradient(w, job[JUMP], samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
+                    dense.gradient(w, job[JUMP], 0, samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
         return stamp
 
     return run

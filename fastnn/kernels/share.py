@@ -12,6 +12,7 @@ from fastnn.kernels.plan import (
     GRANULE_WORDS,
     GRANULES,
     GROUPS,
+    PIECES,
 )
 from fastnn.kernels.simd import doubles, words
 
@@ -40,6 +41,8 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     """How many granules a phase has: with 0 there is none of this kind in a step."""
     if kind == UNITS:
         return job[GROUPS] if by_units(mode, threads) else 0
+    if kind == SAMPLES and mode >= GRADIENT and job[PIECES]:
+        return job[PIECES]
     if kind == SAMPLES:
         if threads == 1:
             return (size + BLOCK - 1) // BLOCK

@@ -15,7 +15,7 @@ from fastnn.kernels.plan import (
     granules_of,
     groups_of,
 )
-from fastnn.kernels.share import SAMPLES, TRAIN, granules
+from fastnn.kernels.share import SAMPLES, SCORE, granules
 
 WIDTHS, STRIDES = (784, 300, 16, 1, 10), (304, 16, 16, 16)
 
@@ -58,4 +58,4 @@ def test_groups_of_units(panels, threads, groups):
     [(1, 1, 1), (128, 1, 1), (129, 1, 2), (10, 2, 2), (3, 8, 3), (32, 2, 2), (100, 2, 6), (256, 2, 8), (5000, 4, 16)],
 )
 def test_samples_are_cut_for_threads_but_not_too_small(size, threads, count):
-    assert granules.py_func(None, SAMPLES, TRAIN, size, threads) == count
+    assert granules.py_func(None, SAMPLES, SCORE, size, threads) == count
