@@ -18,7 +18,15 @@ from fastnn.kernels.plan import (
     STRIDE,
     TILE,
 )
-from fastnn.kernels.simd import TILE_ROWS, copy_panel, floats, tile_by_samples, tile_by_units, transpose_panel
+from fastnn.kernels.simd import (
+    TILE_ROWS,
+    copy_panel,
+    fetch_panel,
+    floats,
+    tile_by_samples,
+    tile_by_units,
+    transpose_panel,
+)
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -44,7 +52,9 @@ def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-
             if tiles >= TILES_WORTH_A_COPY and stride > PANEL:
                 copy_panel(1, right, stride, rows, scratch[PACKED])
                 right, right_stride = scratch[PACKED], PANEL
+            fetched = rows // tiles if p + 1 < stride // PANEL else 0
             for tile in range(tiles):
+                fetch_panel(1, weights + FLOAT * ((k + fetched * tile) * stride + PANEL * (p + 1)), stride, fetched)
                 i, end = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
                 z = out + FLOAT * (p * jump + PANEL * i)
                 start, step = (bias + FLOAT * PANEL * p, 0) if k == 0 else (z, PANEL)

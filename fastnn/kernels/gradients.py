@@ -51,7 +51,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.rows import UPDATE_CODES, update
 from fastnn.kernels.share import granule_of
-from fastnn.kernels.simd import doubles, floats, words
+from fastnn.kernels.simd import doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -139,6 +139,7 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
             if job[PIECES]:
                 add_pieces(job, w, k, end - k, p, scratch[TILE])
             else:
+                fetch_panel(1, job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + w[STRIDE] * k + PANEL * p), w[STRIDE], end - k)
                 dense.gradient(w, job[JUMP], 0, size, k, end, p, scratch[TILE])
             pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
 

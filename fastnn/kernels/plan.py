@@ -50,6 +50,7 @@ _place = count()
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,
+    FINEST,  # samples that a thread claims at least
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
     AT_PIECES,  # float32 (PIECES, SIZE): their gradients
     SIZE,  # of the flat buffer of parameters
@@ -71,8 +72,8 @@ _place = count()
     SQUARES,
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(41))
-JOB_WORDS = 41
+) = (next(_place) for _ in range(42))
+JOB_WORDS = 42
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -310,6 +311,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
+    words[FINEST] = cost.finest(net.size)
     words[[PIECES, AT_PIECES, SIZE]] = len(pieces), pieces.ctypes.data, net.size
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
     words[AT_OUTPUTS] = address[2 * layers]

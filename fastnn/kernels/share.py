@@ -9,6 +9,7 @@ from fastnn.kernels.plan import (
     AT_NUMBERS,
     BLOCK,
     CLIP_NORM,
+    FINEST,
     GRANULE_WORDS,
     GRANULES,
     GROUPS,
@@ -21,7 +22,7 @@ WORD = 8  # bytes
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
 UNITS, SAMPLES, ROWS, STORED = 0, 1, 2, 3  # the kinds of phases, in the order of a step
 KINDS = 4
-FINEST, EACH = 16, 4  # samples of a granule at least, and granules for each of several threads
+EACH = 4  # granules of samples for each of several threads, at most
 
 
 @part
@@ -46,7 +47,7 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     if kind == SAMPLES:
         if threads == 1:
             return (size + BLOCK - 1) // BLOCK
-        return max(min(threads, size), min(EACH * threads, size // FINEST))
+        return max(min(threads, size), min(EACH * threads, size // job[FINEST]))
     return job[GRANULES] if mode >= GRADIENT and (kind == ROWS or (mode == TRAIN and stores(job, mode))) else 0
 
 

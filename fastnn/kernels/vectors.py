@@ -143,6 +143,7 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
     made = types.void(types.intp, *taken), generate
     # Numba wants each argument of an intrinsic named
     forms: dict[int, Callable[..., Any]] = {
+        3: lambda context, size, a, b, c: made,
         4: lambda context, size, a, b, c, d: made,
         5: lambda context, size, a, b, c, d, e: made,
         6: lambda context, size, a, b, c, d, e, f: made,

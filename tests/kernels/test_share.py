@@ -3,19 +3,24 @@
 import numpy as np
 import pytest
 
+from fastnn.kernels import cost
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
     BEGIN,
     END,
+    FINEST,
     FIRST_SQUARE,
     FROM_PANEL,
+    JOB_WORDS,
     OF_LAYER,
     OF_PANELS,
+    PIECES,
     granules_of,
     groups_of,
 )
-from fastnn.kernels.share import SAMPLES, SCORE, granules
+from fastnn.kernels.share import SAMPLES, SCORE, TRAIN, granules
+from fastnn.kernels.simd import PANELS_AT_ONCE
 
 WIDTHS, STRIDES = (784, 300, 16, 1, 10), (304, 16, 16, 16)
 
@@ -47,15 +52,30 @@ def test_each_parameter_is_in_one_granule_and_each_layer_is_shared_evenly(thread
 @pytest.mark.parametrize(("panels", "threads", "groups"), [(19, 1, 5), (19, 2, 6), (2, 2, 2), (1, 2, 1), (50, 4, 16)])
 def test_groups_of_units(panels, threads, groups):
     """With vectors of eight: groups of four panels at most, of two in a narrow layer; for each thread as many."""
-    from fastnn.kernels.simd import PANELS_AT_ONCE
-
     if PANELS_AT_ONCE == 4:
         assert groups_of(panels, threads) == groups
 
 
 @pytest.mark.parametrize(
-    ("size", "threads", "count"),
-    [(1, 1, 1), (128, 1, 1), (129, 1, 2), (10, 2, 2), (3, 8, 3), (32, 2, 2), (100, 2, 6), (256, 2, 8), (5000, 4, 16)],
+    ("size", "threads", "finest", "count"),
+    [(1, 1, 16, 1), (128, 1, 16, 1), (129, 1, 16, 2), (10, 2, 16, 2), (3, 8, 16, 3), (32, 2, 16, 2), (100, 2, 16, 6),
+     (256, 2, 16, 8), (256, 2, 64, 4), (100, 2, 64, 2), (5000, 4, 64, 16)],
+)  # fmt: skip
+def test_samples_are_cut_for_threads_but_not_too_small(size, threads, finest, count):
+    job = np.zeros(JOB_WORDS, int)
+    job[FINEST] = finest
+    assert granules.py_func(job, SAMPLES, SCORE, size, threads) == granules.py_func(job, SAMPLES, TRAIN, size, threads)
+    assert granules.py_func(job, SAMPLES, SCORE, size, threads) == count
+
+
+def test_pieces_of_a_batch_do_not_depend_on_threads():
+    job = np.zeros(JOB_WORDS, int)
+    job[PIECES] = 4
+    assert {granules.py_func(job, SAMPLES, TRAIN, 256, threads) for threads in (1, 2, 3)} == {4}
+
+
+@pytest.mark.parametrize(
+    ("batch", "parameters", "count"), [(256, 7000, 4), (200, 500, 2), (127, 500, 0), (4096, 500, 8), (256, 10**6, 0)]
 )
-def test_samples_are_cut_for_threads_but_not_too_small(size, threads, count):
-    assert granules.py_func(None, SAMPLES, SCORE, size, threads) == count
+def test_few_parameters_have_gradients_for_pieces_of_a_batch(batch, parameters, count):
+    assert cost.pieces(batch, parameters, 352) == count
