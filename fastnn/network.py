@@ -135,7 +135,9 @@ class Network:
 
     def job(self, examples: Examples, batch_size: int = 256, threads: int | str = "auto", **settings: Any) -> Job:
         """The network at work on examples; `settings` are the other fields of `Job`."""
-        count = resolve(threads, self.architecture, batch_size)
+        # a shift turns zeros into other numbers
+        density = 1.0 if np.any(self.architecture.shift) or threads != "auto" else examples.find_density()
+        count = resolve(threads, self.architecture, batch_size, density)
         return Job(self.architecture, self.flat, examples, batch_size, threads=count, **settings)
 
     def examples(self, X: np.ndarray, y: np.ndarray | None = None, sample_weight: np.ndarray | None = None) -> Examples:

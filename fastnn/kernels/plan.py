@@ -144,11 +144,6 @@ def _panels(width: int) -> int:
     return -(-width // PANEL)
 
 
-def density_of(X: np.ndarray) -> float:
-    """The share of values that are not zero, judged by some 2000 rows."""
-    return float((X[:: -(-len(X) // 2048)] != 0).mean()) if len(X) else 1.0
-
-
 def longest_row(X: np.ndarray) -> int:
     """The most non-zero values that a row has."""
     some = max(1, 2**20 // X.shape[1])
@@ -175,9 +170,7 @@ def sparse(job: Job) -> bool:
     # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
     if np.any(net.shift) or drop_threshold(net.dropout[0]):
         return False
-    if examples.density is None:
-        examples.density = density_of(examples.X)
-    return cost.sparse_pays(examples.density, net.widths[1])
+    return cost.sparse_pays(examples.find_density(), net.widths[1])
 
 
 def room(job: Job, batch: int) -> int:

@@ -7,10 +7,12 @@ from pathlib import Path
 from fastnn.errors import ConfigError
 from fastnn.layers import Architecture
 
-# Multiply-adds of a step that make another thread worth its two barriers. Measured with earlier kernels, two threads
-# against one: 0.66 to 0.9 of the time from 48,000 on (784-30-10 with batch 2, 24-8-2 with batch 200 ...). A single
-# sample cannot be shared: with batch 1, two threads took twice as long (784-30-10), or saved 9% at most (784-300-10).
-WORTH_A_THREAD = 20_000
+# Multiply-adds of a step, of inputs that are not zero, that make another thread worth what cores have to exchange: the
+# weights that the other one has changed, inputs and deltas. The time of two threads by that of one, and thousands of
+# multiply-adds: 32-16-2 at batch 32, 13: 1.5; 24-8-2 at batch 200, 42: 0.8; 784-30-10 on sparse input at batch 10, 48:
+# 1.1; 32-64-64-4 at batch 32, 205: 1.1; 784-30-10 at batch 10, 238: 1.03, and on sparse input at batch 100, 480: 1.03;
+# 32-64-64-4 at batch 256, 1600: 0.6; 784-300-10 on sparse input at batch 100, 4800: 0.7.
+WORTH_A_THREAD = 300_000
 
 UNLIMITED = 2**30
 
@@ -47,7 +49,7 @@ def _quota() -> int:
     return max(1, math.ceil(int(quota) / int(period)))
 
 
-def resolve(threads: int | str, architecture: Architecture, batch_size: int) -> int:
+def resolve(threads: int | str, architecture: Architecture, batch_size: int, density: float = 1.0) -> int:
     """The number of threads to use.
 
     Parameters
@@ -56,6 +58,8 @@ def resolve(threads: int | str, architecture: Architecture, batch_size: int) -> 
         "auto": by the work in a step and the CPUs that are available.
     architecture : Architecture
     batch_size : int
+    density : float
+        The share of the inputs that are not zero.
 
     Raises
     ------
@@ -63,7 +67,9 @@ def resolve(threads: int | str, architecture: Architecture, batch_size: int) -> 
         Neither "auto" nor a whole number of at least 1.
     """
     if threads == "auto":
-        return max(1, min(available(), batch_size, batch_size * architecture.parameters // WORTH_A_THREAD))
+        first = architecture.widths[0] * architecture.widths[1]
+        work = batch_size * (architecture.parameters - (1 - density) * first)
+        return max(1, min(available(), batch_size, int(work) // WORTH_A_THREAD))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise ConfigError(f'threads must be "auto" or a whole number from 1 to 1024, not {threads!r}')
     return threads

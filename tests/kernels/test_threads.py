@@ -41,6 +41,8 @@ def test_auto_gives_little_work_to_one_thread(cores):
     assert threads.resolve("auto", net(8), 1) == 1
     assert threads.resolve("auto", Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")]), 50) == 1
     assert threads.resolve("auto", net(300), 1) == 1
+    assert threads.resolve("auto", net(30), 100) == 7
+    assert threads.resolve("auto", net(30), 100, density=0.2) == 1
 
 
 def test_a_number_is_taken_at_its_word(cores):

@@ -7,7 +7,10 @@ from fastnn.training import Fit
 
 
 class Net:
-    """Either backend. What is timed is an epoch of the whole loop, with its checks, loss and accuracy."""
+    """Either backend. What is timed is an epoch of the whole loop, with its checks, loss and accuracy.
+
+    It takes as many threads as its cost model wants, as its users' fits do; no more than the contest gives it CPUs.
+    """
 
     def __init__(self, task: Task, threads: int, backend: str):
         row, self.first = task.row, task.weights()
@@ -29,7 +32,7 @@ class Net:
             image=None,
             callbacks=(),
             backend=backend,
-            threads=threads,
+            threads="auto",
             seed=0,
         )
         self.reset()
