@@ -329,3 +329,16 @@ def test_bad_weights_are_named(bad, message):
         MLP.from_sizes([2, 3]).evaluate(X, [0, 1, 2], bad)
     with pytest.raises(DataError, match=message):
         MLP.from_sizes([2, 3]).fit(X, [0, 1, 2], sample_weight=bad)
+
+
+def test_zeros_of_the_input_are_no_work_for_threads(monkeypatch):
+    """A shift turns them into other numbers."""
+    monkeypatch.setattr("fastnn.kernels.threads.available", lambda: 64)
+    X = np.zeros((500, 784), np.uint8)
+    X[:, :78] = 1
+
+    def count(**scaling):
+        net = Network([Input(784, **scaling), Dense(100, "relu"), Dense(10, "softmax")])
+        return net.job(net.examples(X), 300).threads
+
+    assert count() < count(shift=0.1)

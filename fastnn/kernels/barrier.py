@@ -6,10 +6,10 @@ thread that the system has put aside, or not yet begun, holds up nobody unless a
 work. Which thread does a granule changes no result.
 
 Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
-__ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Measured with earlier kernels, static shares, and
-784-300-10 on two cores that two other programs kept busy: an epoch took 0.9 s with this sleep, and 1.1 to 2.8 s with
-spinning alone (0.22 s on idle cores with either). Each sleep ends by itself after `PATIENCE`, so that not even a lost
-wake-up could hang a fit.
+__ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after `PATIENCE`, so that not
+even a lost wake-up could hang a fit. With 784-300-10 on two cores that two other programs kept busy, an epoch on two
+threads took 1.14 times as long as on one (`python -m benchmarks.load`); with fixed shares and a barrier that counted
+arrivals, 1.65 times as long.
 """
 
 import ctypes
@@ -186,7 +186,8 @@ def claim(state, thread, threads, phase, count):  # type: ignore[no-untyped-def]
     Returns
     -------
     first, last : int
-        The granules first..last are the caller's now; last is 0 if there are none left, or the phase is over.
+        The granules first..last are the caller's now; last is 0 if there are none left, or the phase is over. With
+        one thread all of a phase at once, which its lists of sparse input rely on.
     """
     for turn in range(threads):
         owner = (thread + turn) % threads

@@ -4,7 +4,7 @@ Times are in cycles of one core, for vectors of the CPU's length; only their rat
 and multiply-adds, not fitted to measurements.
 """
 
-from fastnn.kernels.simd import PANELS_AT_ONCE
+from fastnn.kernels.simd import CHAINS, PANELS_AT_ONCE
 from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
@@ -17,13 +17,11 @@ COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
 # once, but no sums are zeroed and read. Epoch of 784-30-10, batch 10, one thread: 57 ms instead of 81.
 IN_PLACE = 32
 
-PIECE, PIECES = 64, 8  # samples of a piece at least, and pieces of a batch at most
-
+LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, and int32 counts them
 NEAR_BYTES = 2**19  # of a second-level cache
 
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak
 SPARSE = 0.75  # in a sparse row: it is bound by loads, two a cycle
-SCATTERED = 8  # vectors of a row, at most
 VALUE = 8.0  # of finding a value that is not zero, and of sorting it by its column, whatever the width
 
 
@@ -38,18 +36,7 @@ def scatter_pays(outputs: int) -> bool:
 
     By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
     """
-    return -(-outputs // PANEL) * PARTS <= SCATTERED
-
-
-def pieces(batch: int, parameters: int, values: int) -> int:
-    """How many pieces of a batch have gradients of their own, which are added up at the end; 0: none, one sum for all.
-
-    Where the parameters are few, their partial gradients are less for the cores to exchange than the inputs and deltas
-    of all layers, `values` floats a sample. No thread counts here: the pieces decide how a sum is rounded.
-    """
-    number = 2 ** (max(batch // PIECE, 1).bit_length() - 1)
-    number = min(number, PIECES)
-    return number if number > 1 and number * parameters < batch * values else 0
+    return -(-outputs // PANEL) * PARTS <= CHAINS
 
 
 def finest(parameters: int) -> int:

@@ -6,7 +6,8 @@ A step has two phases, whatever the depth:
 2. over rows of weights: each gradient row is formed, and the optimiser applied to it at once.
 
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
-Each output element is summed by one thread in a fixed order, so no result depends on who did what. Two more phases are
+Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
+fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Two more phases are
 there for some jobs only. Where the first layer reads only what is not zero and there are several threads, its units are
 shared out before 1. Clipping needs the whole gradient's norm first: its rows are stored, and a last phase applies them.
 
@@ -24,7 +25,18 @@ from fastnn.kernels.barrier import claim, finish
 from fastnn.kernels.gradients import add_up, clip_scale, over_rows, over_stored, piece_gradient
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
 from fastnn.kernels.phases import layer_of, over_samples, over_units, scratch_of
-from fastnn.kernels.plan import AT_BARRIER, AT_WEIGHTS, BLOCK, BLOCKS, PIECES, SCATTERED, SPARSE, Plan, prepare
+from fastnn.kernels.plan import (
+    AT_BARRIER,
+    AT_WEIGHTS,
+    BLOCK,
+    BLOCKS,
+    OF_LAYER,
+    PIECES,
+    SCATTERED,
+    SPARSE,
+    Plan,
+    prepare,
+)
 from fastnn.kernels.share import (
     GRADIENT,
     KINDS,
@@ -35,6 +47,7 @@ from fastnn.kernels.share import (
     TRAIN,
     UNITS,
     by_units,
+    granule_of,
     granules,
     stores,
 )
@@ -83,22 +96,23 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     if last == 0:
                         break
                     # lists are a thread's own, and made when they are needed: who comes late needs fewer of them
-                    if job[SPARSE] and not listed and (kind == UNITS or (kind == ROWS and threads > 1)):
+                    of_lists = job[SPARSE] and kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
+                    if not listed and (kind == UNITS or (of_lists and threads > 1)):
                         sparse.unpack(job, 0, 0, size, begin, at_order, scratch_of(job, thread))
                         listed = True
                     if kind == UNITS:
                         over_units(job, thread, first, last, size)
                     elif kind == SAMPLES:
-                        pieces, ready = mode >= GRADIENT and job[PIECES] > 0, by_units(mode, threads)
+                        pieces, ready = mode >= GRADIENT and job[PIECES] > 0, by_units(job, mode, threads)
                         for piece in range(first, last if pieces else first + 1):
                             here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
                             over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
                             if pieces:
-                                piece_gradient(job, piece, here, there, scratch_of(job, thread))
+                                piece_gradient(job, piece, here, there)
                     elif kind == ROWS:
                         if first == 0:
                             add_up(job, size, weight, at_order + 8 * begin)
-                        if job[SPARSE] and not job[SCATTERED] and not sorted_:
+                        if of_lists and not job[SCATTERED] and not sorted_:
                             sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
                             sorted_ = True
                         over_rows(job, thread, first, last, size, store, hyper)

@@ -1,4 +1,4 @@
-"""The phases of a fused step over rows of weights, for one thread (see kernels/fused.py): gradients, and their updates.
+"""Gradients and their updates, for one thread: the phases over rows of weights, and pieces of a batch.
 
 `job` are the job's words, `w` a layer's, `granule` a granule's (kernels/plan.py).
 """
@@ -25,6 +25,7 @@ from fastnn.kernels.plan import (
     AT_WEIGHTS,
     BEGIN,
     CLIP_NORM,
+    COLUMNS,
     END,
     FIRST,
     FIRST_SQUARE,
@@ -57,7 +58,6 @@ from fastnn.layers import LANES as PANEL
 F = np.float32
 RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
 SGD = UPDATE_CODES["sgd"]
-COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 
 
 @fast
@@ -105,7 +105,7 @@ def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-unt
 
 
 @part
-def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untyped-def]
+def piece_gradient(job, number, first, last):  # type: ignore[no-untyped-def]
     """What samples first..last, piece `number` of the batch, give to all gradients, kept tile by tile."""
     at = job[AT_PIECES] + FLOAT * number * job[SIZE]
     for layer in range(job[LAYERS]):

@@ -18,6 +18,7 @@ from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
+from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 from fastnn.rng import drop_threshold
@@ -27,7 +28,7 @@ BYTES, FLOATS = 0, 1
 
 # ---------------------------------------------------------------- the tables
 
-_place = count()
+_place, JOB_WORDS = count(), 41
 # The job's words. AT_: an address; 0 where there is nothing.
 (
     LAYERS,  # L
@@ -35,7 +36,6 @@ _place = count()
     AT_NUMBERS,  # the job's numbers
     AT_BARRIER,
     JUMP,  # floats from panel to panel
-    SAMPLES,  # N
     INPUT,  # BYTES or FLOATS
     AT_X,
     AT_SCALE,  # float32 (I,)
@@ -72,8 +72,7 @@ _place = count()
     SQUARES,
     AT_STATE,
     AT_STATE_2,
-) = (next(_place) for _ in range(42))
-JOB_WORDS = 42
+) = (next(_place) for _ in range(JOB_WORDS))
 
 # The job's numbers.
 FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
@@ -110,6 +109,7 @@ BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
 SCRATCH_WORDS = 13
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
+COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
@@ -164,13 +164,13 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     return plan
 
 
-def sparse(job: Job) -> bool:
+def sparse(job: Job, batch: int) -> bool:
     """Whether the first layer reads only the values that are not zero."""
     net, examples = job.architecture, job.examples
     # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
     if np.any(net.shift) or drop_threshold(net.dropout[0]):
         return False
-    return cost.sparse_pays(examples.find_density(), net.widths[1])
+    return cost.sparse_pays(examples.find_density(), net.widths[1]) and room(job, batch) <= cost.LIST_ROOM
 
 
 def room(job: Job, batch: int) -> int:
@@ -234,7 +234,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     net, threads, examples = job.architecture, job.threads, job.examples
     widths, layers = net.widths, len(net.strides)
     jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
-    is_sparse = sparse(job)
+    is_sparse = sparse(job, batch)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
     groups = groups_of(net.strides[0] // PANEL, threads) if is_sparse else 0
@@ -243,9 +243,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     widest = max(net.strides)
     own = {
         PACKED: PANEL * DEPTH,
-        TILE: PANEL * max(BLOCK, PANEL * PANELS_AT_ONCE),
+        TILE: PANEL * max(BLOCK, COLUMNS * PANELS_AT_ONCE),
         ROW: widest,
-        DELTA: max(widest, PANEL * PANELS_AT_ONCE),
+        DELTA: widest,
         TARGETS: max(widest, PANEL * BLOCK),
         SHARES: BLOCK + PANEL,
         SUMS: widths[0] * PANEL * PANELS_AT_ONCE if scattered else 0,
@@ -292,8 +292,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         [],
     )
     squares = np.zeros(squares_of)
-    held = PANEL * sum(_panels(width + 1) + _panels(above) for width, above in pairwise(widths))
-    pieces = aligned_zeros(cost.pieces(batch, net.size, held) * net.size if not (is_sparse or everything) else 0)
+    pieces = aligned_zeros(0 if is_sparse or everything else pieces_of(net, batch) * net.size)
     pieces = pieces.reshape(-1, net.size)
     scale, shift = (
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
@@ -321,7 +320,7 @@ def _fill_in(plan: Plan, job: Job) -> None:
     labels = None if examples.labels is None else np.ascontiguousarray(examples.labels, np.int32)
     given = [X, labels, examples.targets, examples.weights]
     words[[AT_X, AT_LABELS, AT_TARGETS, AT_WEIGHTS]] = [0 if part is None else part.ctypes.data for part in given]
-    words[[INPUT, SAMPLES]] = BYTES if X.dtype == np.uint8 else FLOATS, len(X)
+    words[INPUT] = BYTES if X.dtype == np.uint8 else FLOATS
     words[[UPDATE, AT_PARAMETERS]] = UPDATE_CODES[job.optimizer], job.parameters.ctypes.data
     words[[SEED]] = np.array([job.seed], np.uint64).view(np.int64)
     slots = [row.ctypes.data for row in job.state]

@@ -12,7 +12,6 @@ import numpy as np
 from numba import njit
 
 from fastnn.kernels import dense, launch, sparse
-from fastnn.kernels.gradients import COLUMNS
 from fastnn.kernels.phases import FLOAT, layer_of, scratch_of
 from fastnn.kernels.plan import (
     AT_DELTAS,
@@ -21,6 +20,7 @@ from fastnn.kernels.plan import (
     AT_PARAMETERS,
     BLOCK,
     BLOCKS,
+    COLUMNS,
     GROUPS,
     INPUTS,
     JUMP,

@@ -32,16 +32,19 @@ def stores(job, mode):  # type: ignore[no-untyped-def]
 
 
 @spliced
-def by_units(mode, threads):  # type: ignore[no-untyped-def]
-    """Whether a first layer that reads only what is not zero has a phase of its own, in which units are claimed."""
-    return threads > 1 and mode >= GRADIENT
+def by_units(job, mode, threads):  # type: ignore[no-untyped-def]
+    """Whether a first layer that reads only what is not zero has a phase of its own, in which units are claimed.
+
+    That needs units for all threads: else each thread does its samples.
+    """
+    return mode >= GRADIENT and 1 < threads <= job[GROUPS]
 
 
 @part
 def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     """How many granules a phase has: with 0 there is none of this kind in a step."""
     if kind == UNITS:
-        return job[GROUPS] if by_units(mode, threads) else 0
+        return job[GROUPS] if by_units(job, mode, threads) else 0
     if kind == SAMPLES and mode >= GRADIENT and job[PIECES]:
         return job[PIECES]
     if kind == SAMPLES:

@@ -3,7 +3,7 @@
 A sample's values are listed with their columns, block of columns by block, by each thread for itself: that takes less
 than waiting for another core's lists. Forward, a list picks rows of W; back, the lists of a batch either scatter the
 deltas into rows of the gradient, or are sorted by column first, and each column's samples pick rows of the deltas.
-Threads share out the units: so a core's part of W stays in its cache.
+In training threads share out the units: so a core's part of W stays in its cache.
 """
 
 import numpy as np

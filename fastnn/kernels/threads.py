@@ -2,17 +2,23 @@
 
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from fastnn.errors import ConfigError
+from fastnn.layers import LANES as PANEL
 from fastnn.layers import Architecture
 
 # Multiply-adds of a step, of inputs that are not zero, that make another thread worth what cores have to exchange: the
 # weights that the other one has changed, inputs and deltas. The time of two threads by that of one, and thousands of
-# multiply-adds: 32-16-2 at batch 32, 13: 1.5; 24-8-2 at batch 200, 42: 0.8; 784-30-10 on sparse input at batch 10, 48:
-# 1.1; 32-64-64-4 at batch 32, 205: 1.1; 784-30-10 at batch 10, 238: 1.03, and on sparse input at batch 100, 480: 1.03;
-# 32-64-64-4 at batch 256, 1600: 0.6; 784-300-10 on sparse input at batch 100, 4800: 0.7.
+# multiply-adds: 32-16-2 at batch 32, 13: 1.5; 784-30-10 on sparse input at batch 10, 48: 1.1; 32-64-64-4 at batch 32,
+# 205: 1.1; 784-30-10 at batch 10, 238: 1.03, and on sparse input at batch 100, 480: 1.03; 784-300-10 on sparse input at
+# batch 100, 4800: 0.7. By pieces: 24-8-2 at batch 200, 42: 0.8; 32-64-64-4 at batch 256, 1600: 0.6.
 WORTH_A_THREAD = 300_000
+WORTH_A_THREAD_BY_PIECES = 20_000  # where only the gradients of `pieces` are exchanged
+PIECE, PIECES = 64, 8  # samples of a piece at least, and pieces of a batch at most
+
+SPARSE = 0.5  # density up to which the first layer likely reads only what is not zero, which knows no pieces
 
 UNLIMITED = 2**30
 
@@ -49,6 +55,17 @@ def _quota() -> int:
     return max(1, math.ceil(int(quota) / int(period)))
 
 
+def pieces(architecture: Architecture, batch_size: int) -> int:
+    """How many pieces of a batch have gradients of their own, which are added up at the end; 0: none, one sum for all.
+
+    Where the parameters are few, their partial gradients are less for the cores to exchange than the inputs and deltas
+    of all layers. No thread counts here: the pieces decide how a sum is rounded.
+    """
+    values = PANEL * sum(-(-(below + 1) // PANEL) - (-above // PANEL) for below, above in pairwise(architecture.widths))
+    number = min(2 ** (max(batch_size // PIECE, 1).bit_length() - 1), PIECES)
+    return number if number > 1 and number * architecture.size < batch_size * values else 0
+
+
 def resolve(threads: int | str, architecture: Architecture, batch_size: int, density: float = 1.0) -> int:
     """The number of threads to use.
 
@@ -69,7 +86,10 @@ def resolve(threads: int | str, architecture: Architecture, batch_size: int, den
     if threads == "auto":
         first = architecture.widths[0] * architecture.widths[1]
         work = batch_size * (architecture.parameters - (1 - density) * first)
-        return max(1, min(available(), batch_size, int(work) // WORTH_A_THREAD))
+        most, worth = batch_size, WORTH_A_THREAD
+        if density > SPARSE and (number := pieces(architecture, batch_size)):
+            most, worth = number, WORTH_A_THREAD_BY_PIECES
+        return max(1, min(available(), most, int(work) // worth))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise ConfigError(f'threads must be "auto" or a whole number from 1 to 1024, not {threads!r}')
     return threads

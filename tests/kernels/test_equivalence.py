@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn import kernels
-from fastnn.kernels import BACKENDS, KERNELS, reference
+from fastnn.kernels import BACKENDS, KERNELS, plan, reference
 from fastnn.kernels.job import Job, Totals
 from fastnn.layers import ACTIVATIONS, LANES
 from fastnn.optimizers import OPTIMIZERS
@@ -138,8 +138,41 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kernel", KERNELS)
 @parametrize_backend
 def test_layers_and_batches_beyond_a_block(backend: str, kernel: str, form: str) -> None:
-    """Wider than 4 and than 8 vectors, and batches of more than the fused kernels' 64 samples at a time."""
+    """Wider than 4 and than 8 vectors, and batches of which several threads take parts."""
     CHECKS[kernel](kernels.backend(backend), replace(LARGE, **FORMS[form]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kernel", ["gradients", "train"])
+def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kernel: str, form: str) -> None:
+    """One thread takes a batch as a whole: 128, 128 and 34 samples, if it is not cut into pieces."""
+    monkeypatch.setattr(plan, "pieces_of", lambda *_: 0)
+    CHECKS[kernel](kernels.backend("fused"), replace(LARGE, threads=1, batch_size=290, **FORMS[form]))
+
+
+# The ways to the gradient of a first layer, and the words of the plan that tell them: SCATTERED, IN_PLACE, PIECES.
+WAYS: dict[str, tuple[dict[str, Any], tuple[bool, bool, bool]]] = {
+    "by columns": ({"widths": (205, 150, 10), "density": 0.1, "batch_size": 40}, (False, False, False)),
+    "scattered": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 40}, (True, False, False)),
+    "in place": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 20}, (True, True, False)),
+    "pieces": ({"widths": (24, 8, 3), "batch_size": 140, "samples": 300}, (False, False, True)),
+}
+WAY = Case(hidden=("relu",), samples=103, real=False, scaling="scale")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("way", WAYS)
+@parametrize_backend
+def test_each_way_to_the_first_gradient(backend: str, way: str, threads: int, optimizer: str) -> None:
+    settings, words = WAYS[way]
+    case = replace(WAY, **settings, threads=threads, optimizer=optimizer)
+    check_train(kernels.backend(backend), case)
+    if backend == "fused":
+        job = case.job()
+        kernels.backend(backend).train(job, case.order(), 0, 0, case.steps(1))
+        found = job.workspace.words[[plan.SCATTERED, plan.IN_PLACE, plan.PIECES]]
+        assert tuple(found > 0) == words
 
 
 # ---------------------------------------------------------------- many steps
@@ -228,6 +261,18 @@ def test_bit_for_bit_the_same_for_any_number_of_threads_and_each_time(
             assert np.array_equal(one, other)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("clip_norm", [0.0, 0.1])
+@pytest.mark.parametrize("way", WAYS)
+@parametrize_backend
+def test_bits_of_each_way_to_the_first_gradient(backend: str, way: str, clip_norm: float, optimizer: str) -> None:
+    case = replace(WAY, **WAYS[way][0], clip_norm=clip_norm, optimizer=optimizer)
+    first = trained(backend, case)
+    for threads in (2, 3, 4):
+        for one, other in zip(first, trained(backend, replace(case, threads=threads)), strict=True):
+            assert np.array_equal(one, other)
+
+
 @parametrize_backend
 def test_more_threads_than_samples_or_columns(backend: str) -> None:
     case = replace(WIDE, widths=(2, 3, 1, 2), samples=3, batch_size=2, density=0.3)
@@ -291,9 +336,18 @@ def test_a_nan_gradient_is_not_clipped_away(backend: str) -> None:
 @parametrize_backend
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_padding_stays_zero(backend: str, optimizer: str) -> None:
-    case = replace(WIDE, optimizer=optimizer, weight_decay=0.1, dropout=(0.1, 0.1, 0.1), clip_norm=1.0)
+    padding_is_zero(backend, replace(WIDE, optimizer=optimizer, weight_decay=0.1, dropout=(0.1,) * 3, clip_norm=1.0))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@parametrize_backend
+def test_padding_stays_zero_on_each_way(backend: str, way: str) -> None:
+    padding_is_zero(backend, replace(WAY, **WAYS[way][0]))
+
+
+def padding_is_zero(backend: str, case: Case) -> None:
     job = case.job()
-    kernels.backend(backend).train(job, case.order(), 0, 0, case.steps(5))
+    kernels.backend(backend).train(job, case.order(), 0, 0, case.steps(2))
     padding = np.ones(job.parameters.size, bool)
     for W, b in job.architecture.views(padding):
         W[:], b[:] = False, False

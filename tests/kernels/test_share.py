@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from fastnn.kernels import cost
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
@@ -72,10 +71,3 @@ def test_pieces_of_a_batch_do_not_depend_on_threads():
     job = np.zeros(JOB_WORDS, int)
     job[PIECES] = 4
     assert {granules.py_func(job, SAMPLES, TRAIN, 256, threads) for threads in (1, 2, 3)} == {4}
-
-
-@pytest.mark.parametrize(
-    ("batch", "parameters", "count"), [(256, 7000, 4), (200, 500, 2), (127, 500, 0), (4096, 500, 8), (256, 10**6, 0)]
-)
-def test_few_parameters_have_gradients_for_pieces_of_a_batch(batch, parameters, count):
-    assert cost.pieces(batch, parameters, 352) == count

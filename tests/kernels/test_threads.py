@@ -45,6 +45,23 @@ def test_auto_gives_little_work_to_one_thread(cores):
     assert threads.resolve("auto", net(30), 100, density=0.2) == 1
 
 
+SMALL = Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "batch", "count"),
+    [(SMALL, 127, 0), (SMALL, 200, 2), (SMALL, 4096, 8), (net(300), 256, 0), (net(8), 256, 4)],
+)
+def test_few_parameters_have_gradients_for_pieces_of_a_batch(architecture, batch, count):
+    assert threads.pieces(architecture, batch) == count
+
+
+def test_pieces_make_less_work_worth_a_thread_and_bound_the_threads(cores):
+    assert threads.resolve("auto", SMALL, 200) == 2
+    assert threads.resolve("auto", net(8), 256) == 4
+    assert threads.resolve("auto", net(8), 256, density=0.2) == 1
+
+
 def test_a_number_is_taken_at_its_word(cores):
     assert threads.resolve(5, net(8), 1) == 5
 
