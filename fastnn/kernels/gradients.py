@@ -85,7 +85,7 @@ def apply(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyp
            F(1.0 - second))  # fmt: skip
 
 
-@spliced
+@part
 def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
     """Store a part of the gradient: n columns of rows k..k + rows."""
     values = floats(g)
@@ -95,7 +95,7 @@ def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
             stored[o] = values[n * row + o]
 
 
-@spliced
+@part
 def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
     """Store a part of the gradient, or apply it."""
     if store:
@@ -144,13 +144,13 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
             pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
 
 
-@spliced
+@part
 def descends(job, store, hyper):  # type: ignore[no-untyped-def]
     """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
     return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
 
 
-@spliced
+@part
 def add_samples(job, w, p, panels, size, out):  # type: ignore[no-untyped-def]
     """The gradient of b, of `panels` panels from p on: the sum of the deltas."""
     for q in range(panels):
@@ -188,7 +188,7 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
         pass_on(job, w, inputs, 1, PANEL * p, PANEL * n, scratch[ROW], store, hyper)
 
 
-@spliced
+@part
 def square_sums(job, granule):  # type: ignore[no-untyped-def]
     """The sums of the squares of a stored part of the gradient, in float64: by rows; in the first layer, by panels.
 

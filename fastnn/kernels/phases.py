@@ -65,13 +65,13 @@ F = np.float32
 FLOAT, WORD = 4, 8  # bytes
 
 
-@spliced
+@part
 def layer_of(job, layer):  # type: ignore[no-untyped-def]
     """The words of a layer."""
     return words(job[AT_LAYERS] + WORD * LAYER_WORDS * layer)
 
 
-@spliced
+@part
 def scratch_of(job, thread):  # type: ignore[no-untyped-def]
     """The addresses of a thread's scratch."""
     return words(job[AT_SCRATCH] + WORD * SCRATCH_WORDS * thread)
@@ -200,7 +200,7 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
                 outputs[j], deltas[j] = row[PANEL * p + j], delta[PANEL * p + j]
 
 
-@spliced
+@part
 def say(job, i, slot):  # type: ignore[no-untyped-def]
     """The outputs of sample i become a row of the predictions."""
     units = layer_of(job, job[LAYERS] - 1)[OUTPUTS]

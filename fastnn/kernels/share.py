@@ -3,7 +3,7 @@
 `job` are the job's words (kernels/plan.py).
 """
 
-from fastnn.kernels.compiling import part, spliced
+from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_GRANULES,
     AT_NUMBERS,
@@ -31,7 +31,7 @@ def stores(job, mode):  # type: ignore[no-untyped-def]
     return mode == GRADIENT or (mode == TRAIN and doubles(job[AT_NUMBERS])[CLIP_NORM] > 0)
 
 
-@spliced
+@part
 def by_units(job, mode, threads):  # type: ignore[no-untyped-def]
     """Whether a first layer that reads only what is not zero has a phase of its own, in which units are claimed.
 
@@ -54,7 +54,7 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     return job[GRANULES] if mode >= GRADIENT and (kind == ROWS or (mode == TRAIN and stores(job, mode))) else 0
 
 
-@spliced
+@part
 def granule_of(job, number):  # type: ignore[no-untyped-def]
     """The words of a granule of rows."""
     return words(job[AT_GRANULES] + WORD * GRANULE_WORDS * number)

@@ -8,7 +8,7 @@ In training threads share out the units: so a core's part of W stays in its cach
 
 import numpy as np
 
-from fastnn.kernels.compiling import part, spliced
+from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_EDGES,
@@ -65,7 +65,7 @@ def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[
                         starts + FLOAT * block)  # fmt: skip
 
 
-@spliced
+@part
 def group_of(job, w, group):  # type: ignore[no-untyped-def]
     """The first panel of a group of the first layer's, and how many it has."""
     panels, groups = w[STRIDE] // PANEL, job[GROUPS]
