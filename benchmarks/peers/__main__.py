@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rows", default=",".join(ROWS), help="which rows, parted by commas")
     found.add_argument("--contestants", default=",".join(CONTESTANTS), help="who takes part, parted by commas")
     found.add_argument("--threads", type=int, default=available(), help="threads, the same number for all")
-    found.add_argument("--rounds", type=int, default=5, help="epochs of each contestant that are counted")
+    found.add_argument("--rounds", type=int, default=5, help="turns of each contestant that are counted")
     found.add_argument("--json", type=Path, default=STORE, help="where to store the figures; a chart beside them")
     return found
 

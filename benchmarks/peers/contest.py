@@ -77,8 +77,8 @@ def contest(
 ) -> dict[str, Any]:
     """Run one row.
 
-    In each round every contestant trains one epoch from the same first weights. A round before them, which is not
-    counted, compiles what is to be compiled; its time is kept apart.
+    In each round every contestant trains for a third of a second, at least an epoch, each from the same first weights.
+    An epoch before them, which is not counted, compiles what is to be compiled; its time is kept apart.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def contest(
             for child in children:
                 tell(f"round {turn + 1} of {rounds}: {child.name}")
                 time.sleep(PAUSE)
-                turns[child.name].append(child.ask("epoch"))
+                turns[child.name].append(child.ask("turn"))
         for child in children:
             tell(f"{child.name} is judged")
             found[child.name] |= child.ask("judge")

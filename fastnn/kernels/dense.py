@@ -15,6 +15,7 @@ from fastnn.kernels.plan import (
     OFFSET,
     OUTPUTS,
     PACKED,
+    PANELS,
     STRIDE,
     TILE,
 )
@@ -47,12 +48,12 @@ def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-
     for k in range(0, depth, DEPTH):
         rows = min(DEPTH, depth - k)
         inputs = w[AT_INPUTS] + FLOAT * (k // PANEL * jump)
-        for p in range(stride // PANEL):
+        for p in range(w[PANELS]):
             right, right_stride = weights + FLOAT * (k * stride + PANEL * p), stride
-            if tiles >= TILES_WORTH_A_COPY and stride > PANEL:
+            if tiles >= TILES_WORTH_A_COPY and w[PANELS] > 1:
                 copy_panel(1, right, stride, rows, scratch[PACKED])
                 right, right_stride = scratch[PACKED], PANEL
-            fetched = rows // tiles if p + 1 < stride // PANEL else 0
+            fetched = rows // tiles if p + 1 < w[PANELS] else 0
             for tile in range(tiles):
                 fetch_panel(1, weights + FLOAT * ((k + fetched * tile) * stride + PANEL * (p + 1)), stride, fetched)
                 i, end = first + samples * tile // tiles, first + samples * (tile + 1) // tiles

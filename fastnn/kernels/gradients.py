@@ -37,6 +37,7 @@ from fastnn.kernels.plan import (
     OF_LAYER,
     OF_PANELS,
     OFFSET,
+    PANELS,
     PIECES,
     ROW,
     SCATTERED,
@@ -112,7 +113,7 @@ def piece_gradient(job, number, first, last):  # type: ignore[no-untyped-def]
         w, rows = layer_of(job, layer), layer_of(job, layer)[INPUTS] + 1
         for k in range(0, rows, PANEL):
             end = min(k + PANEL, rows)
-            for p in range(w[STRIDE] // PANEL):
+            for p in range(w[PANELS]):
                 tile = at + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
                 dense.gradient(w, job[JUMP], first, last - first, k, end, p, tile)
 
@@ -135,7 +136,7 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
     w = layer_of(job, layer)
     for k in range(first, last, PANEL):
         end = min(last, k + PANEL)
-        for p in range(w[STRIDE] // PANEL):
+        for p in range(w[PANELS]):
             if job[PIECES]:
                 add_pieces(job, w, k, end - k, p, scratch[TILE])
             else:

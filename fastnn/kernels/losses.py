@@ -36,12 +36,16 @@ from fastnn.layers import LANES as PANEL
 
 
 class Row:
-    """A sample's Z (or A), its targets t and its deltas d, vector by vector of units; `units` of them count."""
+    """A sample's Z (or A), its targets t and its deltas d, vector by vector of units; `units` of them count.
+
+    Label smoothing makes a target t * keep + add.
+    """
 
     step = LANES  # units of a vector
 
-    def __init__(self, b: Any, units: Any, z: Any, t: Any, d: Any):
+    def __init__(self, b: Any, units: Any, z: Any, t: Any, d: Any, keep: Vector, add: Vector):
         self.b, self.units, self.z, self.t, self.d = b, units, z, t, d
+        self.keep, self.add = keep, add
 
     def vector_of(self, pointer: Any, q: Any) -> Any:
         """Where the vector of unit q (and those after it) stands."""
@@ -71,14 +75,16 @@ class Row:
         """The smallest of all units."""
         return self.over_units(v, Vector.smallest)
 
-    def fold(self, start: Sequence[float], turn: Callable[..., list[Vector]]) -> list[Vector]:
-        """``held = turn(q, valid, held, z, t)`` for each vector in turn; the last `held`."""
+    def fold(self, start: Sequence[float], turn: Callable[..., list[Vector]], raw: bool = False) -> list[Vector]:
+        """``held = turn(q, valid, held, z, t)`` for each vector in turn; the last `held`. Targets smoothed, or `raw`."""
         b = self.b
         held = [ir.Constant(VECTOR, [float(value)] * LANES) for value in start]
 
         def step(q: Any, inside: list[Any]) -> list[Any]:
             z, t = (Vector(b, v) for v in load(b, [self.vector_of(pointer, q) for pointer in (self.z, self.t)]))
-            return [v.value for v in turn(q, self.valid(q), [Vector(b, v) for v in inside], z, t)]
+            valid = self.valid(q)
+            t = t if raw else where(valid, t * self.keep + self.add, 0.0)
+            return [v.value for v in turn(q, valid, [Vector(b, v) for v in inside], z, t)]
 
         return [Vector(b, v) for v in repeat(b, self.units, self.step, held, step)]
 
@@ -96,7 +102,7 @@ class Row:
 class Columns(Row):
     """As many samples at once as a vector has lanes: unit by unit, so that no lane is padding or added to another.
 
-    A panel's rows are transposed before and after. With two outputs a batch of 200 took 3 to 5 us, and 11 by samples.
+    Z of a panel is transposed before, its deltas after. With two outputs a batch of 200 took 11 us by samples.
     """
 
     step = 1
@@ -128,40 +134,48 @@ def _turned(b: Any, units: Any, offsets: Sequence[Any], panel: Any, tile: Any, b
             store(b, transposed(b, load(b, source)), target)
 
 
-def _for_samples(b: Any, units: Any, samples: Any, pointers: list[Any], written: Sequence[int],
-                 turn: Callable[..., None]) -> None:  # fmt: skip
+def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoothing: tuple[Vector, Vector],
+                 turn: Callable[..., None], reads: bool, shown: Any) -> None:  # fmt: skip
     """``turn(i, places, row)`` for all samples: by Columns if their units fit a panel, else there is one, a Row.
 
-    Pointers of z, t and d; those of which are `written` to are turned back. In the last group the last sample stands in
-    for those that are not there: what it does twice, it does alike.
+    `reads`: deltas, if any, are read before they are written. `shown`: outputs are asked for; else only deltas are
+    turned back.
+    In the last group the last sample stands in for those that are not there: what it does twice, it does alike.
     """
-    tiles = [b.alloca(F32, PANEL * LANES) for _ in pointers]
+    tiles = [b.alloca(F32, PANEL * LANES) for _ in range(2)]
     last = b.sub(samples, word(1))
+
+    def no_padding() -> None:
+        """The deltas of units beyond the last one are zero."""
+
+        def clear(q: Any, _: list[Any]) -> list[Any]:
+            place = b.mul(b.add(units, q), word(LANES))
+            store(b, [ir.Constant(VECTOR, None)], [vector_at(b, tiles[1], place)])
+            return []
+
+        repeat(b, b.sub(word(PANEL), units), 1, [], clear)
 
     def group(i: Any, _: list[Any]) -> list[Any]:
         places = [b.add(i, word(m)) for m in range(LANES)]
         places = [b.select(b.icmp_signed("<", place, last), place, last) for place in places]
         offsets = [b.mul(place, word(PANEL)) for place in places]
-        for pointer, tile in zip(pointers, tiles, strict=True):
-            _turned(b, units, offsets, pointer, tile)
-        turn(i, places, Columns(b, units, *tiles))
-        padding = b.sub(b.and_(b.add(units, word(LANES - 1)), word(-LANES)), units)
-        for which in written:
-
-            def clear(q: Any, _: list[Any], tile: Any = tiles[which]) -> list[Any]:
-                zero = ir.Constant(VECTOR, None)
-                store(b, [zero], [vector_at(b, tile, b.mul(b.add(units, q), word(LANES)))])
-                return []
-
-            repeat(b, padding, 1, [], clear)
-            _turned(b, units, offsets, pointers[which], tiles[which], back=True)
+        _turned(b, units, offsets, z, tiles[0])
+        if reads:
+            _turned(b, units, offsets, d, tiles[1])
+            no_padding()
+        turn(i, places, Columns(b, units, tiles[0], at(b, t, b.mul(i, units)), tiles[1], *smoothing))
+        with b.if_then(b.icmp_signed("!=", shown, word(0))):
+            _turned(b, units, offsets, z, tiles[0], back=True)
+        if d is not None:
+            _turned(b, units, offsets, d, tiles[1], back=True)
         return []
 
     with b.if_else(b.icmp_signed("<=", units, word(PANEL))) as (fits, wide):
         with fits:
+            no_padding()
             repeat(b, samples, LANES, [], group)
         with wide:
-            turn(word(0), [word(0)], Row(b, units, *pointers))
+            turn(word(0), [word(0)], Row(b, units, z, t, d, *smoothing))
 
 
 def _store_each(b: Any, value: Vector, pointer: Any, places: Sequence[Any]) -> None:
@@ -230,29 +244,17 @@ LOSSES = {
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 
 
-def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_d: Any, at_share: Any,
-           at_loss: Any) -> None:  # fmt: skip
-    def turn(i: Any, places: list[Any], row: Row) -> None:
-        alone = len(places) == 1
-        share = number(b, b.load(at_share)) if alone else Vector(b, b.load(vector_at(b, at_share, i), align=4))
-        _store_each(b, list(LOSSES.values())[code].function(row, share), at_loss, places)
-
-    _for_samples(b, units, samples, [at_z, at_t, at_d], [0, 2], turn)
-
-
-# (code, units, samples, z, t, d, share, loss): the loss of each sample; z becomes the output, d the delta times the
-# sample's share. Rows of samples are 16 floats apart; one sample at a time, where there are more outputs. Shares are
-# read in whole vectors, and those beyond the last sample must be as its own.
-judge = family("units samples at_z at_t at_d at_share at_loss", range(len(LOSSES)), _judge)
-
-
 def _right(row: Row) -> Vector:
-    """1 where the first largest output is the first largest target, else 0."""
+    """1 where the first largest output is the first largest target, else 0.
+
+    One output alone is right on the target's side of a half, that is with its Z on that side of 0.
+    """
+    b = row.b
 
     def largest(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
         return [maximum(h, where(valid, v, FAR_BELOW)) for h, v in zip(held, (z, t), strict=True)]
 
-    tops = [row.largest(v) for v in row.fold([FAR_BELOW, FAR_BELOW], largest)]
+    tops = [row.largest(v) for v in row.fold([FAR_BELOW, FAR_BELOW], largest, raw=True)]
 
     def first(q: Any, valid: Mask, held: list[Vector], z: Vector, t: Vector) -> list[Vector]:
         place, found = row.place(q), []
@@ -261,23 +263,44 @@ def _right(row: Row) -> Vector:
             found.append(where(here < h, here, h))
         return found
 
-    said, true = (row.smallest(v) for v in row.fold([-FAR_BELOW, -FAR_BELOW], first))
-    return one_if(said.same(true))
+    said, true = (row.smallest(v) for v in row.fold([-FAR_BELOW, -FAR_BELOW], first, raw=True))
+    z, t = (Vector(b, b.load(row.vector_of(pointer, word(0)), align=4)) for pointer in (row.z, row.t))
+    same_side = (one_if(z > 0.0) - one_if(t > 0.5)).same(0.0)
+    alone = b.icmp_signed("==", row.units, word(1))
+    return Vector(b, b.select(alone, one_if(same_side).value, one_if(said.same(true)).value))
 
 
-def _right_alone(row: Row) -> Vector:
-    """1 where one output is on the target's side of a half, that is its Z on that side of 0, else 0."""
-    z, t = (Vector(row.b, row.b.load(row.vector_of(pointer, word(0)), align=4)) for pointer in (row.z, row.t))
-    return one_if((one_if(z > 0.0) - one_if(t > 0.5)).same(0.0))
+def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_d: Any, at_share: Any, at_loss: Any,
+           at_hit: Any, shown: Any, x_keep: Any, x_add: Any) -> None:  # fmt: skip
+    function, activated = list(LOSSES.values())[code]
 
-
-def _hits(b: Any, alone: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
     def turn(i: Any, places: list[Any], row: Row) -> None:
-        _store_each(b, _right_alone(row) if alone else _right(row), at_hit, places)
+        alone = len(places) == 1
+        share = number(b, b.load(at_share)) if alone else Vector(b, b.load(vector_at(b, at_share, i), align=4))
+        if not activated:
+            _store_each(b, _right(row), at_hit, places)
+        _store_each(b, function(row, share), at_loss, places)
 
-    _for_samples(b, units, samples, [at_z, at_t, at_t], [], turn)
+    smoothing = number(b, x_keep), number(b, x_add)
+    _for_samples(b, units, samples, at_z, at_t, at_d, smoothing, turn, activated, shown)
 
 
-# (alone, units, samples, z, t, hit): 1 or 0, whether each sample is classified right (see reference.hits); `alone`: by
-# its only output
-hits = family("units samples at_z at_t at_hit", range(2), _hits)
+# (code, units, samples, z, t, d, share, loss, hit, shown, keep, add): the loss of each sample, and 1 or 0, whether it
+# is classified right (see reference.hits), unless the loss takes outputs, which no longer tell: there `hits` comes
+# first. d becomes the delta times the sample's share, z the output if it is `shown`. Label smoothing makes a target
+# t * keep + add. Rows of samples are 16 floats apart; targets stand unit by unit, of LANES samples side by side. Where
+# there are more outputs it is one sample at a time, its units side by side. Shares and targets are read in whole
+# vectors: those beyond the last sample must be as its own.
+judge = family("units samples at_z at_t at_d at_share at_loss at_hit shown x_keep x_add", range(len(LOSSES)), _judge)
+
+
+def _hits(b: Any, _: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
+    def turn(i: Any, places: list[Any], row: Row) -> None:
+        _store_each(b, _right(row), at_hit, places)
+
+    nothing = Vector(b, ir.Constant(VECTOR, None))
+    _for_samples(b, units, samples, at_z, at_t, None, (nothing, nothing), turn, False, word(0))
+
+
+# (1, units, samples, z, t, hit): whether each sample is classified right, as in `judge`
+hits = family("units samples at_z at_t at_hit", [1], _hits)

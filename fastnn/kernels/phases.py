@@ -43,6 +43,7 @@ from fastnn.kernels.plan import (
     LAYERS,
     LOSS,
     OUTPUTS,
+    PANELS,
     ROW,
     SCRATCH_WORDS,
     SEED,
@@ -50,7 +51,6 @@ from fastnn.kernels.plan import (
     SMOOTHING,
     SMOOTHING_CLASSES,
     SPARSE,
-    STRIDE,
     TARGETS,
     THRESHOLD,
     TILE,
@@ -112,7 +112,7 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
         a, factor = above[AT_INPUTS] + at, w[AT_DELTAS] + at
         n, alpha = units - PANEL * p, number_of(job, layer, ARGUMENT)
         if n < PANEL:
-            activate(w[ACTIVATION], samples, (n + LANES - 1) // LANES * LANES, a, factor, alpha)
+            activate(w[ACTIVATION], samples, n, a, factor, alpha)
         else:
             activate(w[ACTIVATION], 1, PANEL * samples, a, factor, alpha)
         if training and threshold:
@@ -120,52 +120,41 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
                 r, here = order[begin + first + i], FLOAT * PANEL * i
                 drop(PANEL, a + here, factor + here, np.uint64(job[SEED]), layer + 1, epoch, r, PANEL * p,
                      threshold, kept)  # fmt: skip
-        if n < PANEL:
-            ones, zeros = floats(a), floats(factor)
-            for i in range(samples):
-                ones[PANEL * i + n] = F(1)
-                for j in range(n, PANEL):
-                    zeros[PANEL * i + j] = F(0)
+                if n < PANEL:
+                    floats(a + here)[n] = F(1)
 
 
 @fast
-def take_targets(job, rows, samples, width, units, t):  # type: ignore[no-untyped-def]
-    """The targets of some rows of the data, each in `width` floats, at t."""
+def take_targets(job, rows, samples, side_by_side, units, t):  # type: ignore[no-untyped-def]
+    """The targets of some rows of the data, at t: unit by unit, so many samples side by side.
+
+    The last sample stands in for those that the last group of samples lacks.
+    """
     t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
-    if job[AT_TARGETS]:
-        for i in range(samples):
+    places = (samples + side_by_side - 1) // side_by_side * side_by_side
+    if not job[AT_TARGETS]:
+        for j in range(units * places):
+            t[j] = F(0)
+    for i in range(places):
+        row, at = rows[min(i, samples - 1)], i // side_by_side * side_by_side * units + i % side_by_side
+        if job[AT_TARGETS]:
             for o in range(units):
-                t[width * i + o] = targets[units * rows[i] + o]
-        return
-    for j in range(width * samples):
-        t[j] = F(0)
-    if job[AT_LABELS]:
-        for i in range(samples):
-            t[width * i + labels[rows[i]]] = F(1)
-
-
-@fast
-def smooth(job, units, samples, t):  # type: ignore[no-untyped-def]
-    """Label smoothing of `samples` rows of targets."""
-    numbers = doubles(job[AT_NUMBERS])
-    keep, add = F(1.0 - numbers[SMOOTHING]), F(numbers[SMOOTHING] / numbers[SMOOTHING_CLASSES])
-    for i in range(samples):
-        row = floats(t + FLOAT * PANEL * i)
-        for o in range(units):
-            row[o] = row[o] * keep + add
+                t[at + side_by_side * o] = targets[units * row + o]
+        elif job[AT_LABELS]:
+            t[at + side_by_side * labels[row]] = F(1)
 
 
 @part
 def judge_samples(job, w, alpha, samples, slot, training, z, t, d, share):  # type: ignore[no-untyped-def]
     """Hits, losses, outputs and deltas of samples whose rows are 16 floats apart, or of one alone."""
-    units = w[OUTPUTS]
-    hits(1 if units == 1 else 0, units, samples, z, t, job[AT_HITS] + FLOAT * slot)
-    if training and doubles(job[AT_NUMBERS])[SMOOTHING] > 0.0:
-        smooth(job, units, samples, t)
+    units, numbers, smoothing, here = w[OUTPUTS], doubles(job[AT_NUMBERS]), 0.0, FLOAT * slot
+    if training:
+        smoothing = numbers[SMOOTHING]
     if job[ACTIVATED]:
-        whole = (units + LANES - 1) // LANES * LANES  # as far as the loss goes: the padding beyond stays zero
-        activate(w[ACTIVATION], samples, whole, z, d, alpha)
-    judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + FLOAT * slot)
+        hits(1, units, samples, z, t, job[AT_HITS] + here)
+        activate(w[ACTIVATION], samples, units, z, d, alpha)
+    judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + here, job[AT_HITS] + here, 0 if training else 1,
+          F(1.0 - smoothing), F(smoothing / numbers[SMOOTHING_CLASSES]))  # fmt: skip
 
 
 @fast
@@ -173,7 +162,7 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
     """The outputs' activation, losses and hits of samples first..last, and the deltas times each sample's share."""
     layer = job[LAYERS] - 1
     w, jump, alpha = layer_of(job, layer), job[JUMP], number_of(job, layer, ARGUMENT)
-    units, panels, weights = w[OUTPUTS], w[STRIDE] // PANEL, floats(job[AT_WEIGHTS])
+    units, panels, weights = w[OUTPUTS], w[PANELS], floats(job[AT_WEIGHTS])
     share, t, slot = floats(scratch[SHARES]), scratch[TARGETS], first if training else begin + first
     rows, each = words(at_order + WORD * (begin + first)), 1.0 / weight if weight > 0 else 0.0
     for i in range(last - first):
@@ -182,12 +171,12 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
         share[i] = share[last - first - 1]
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
-        take_targets(job, rows, last - first, PANEL, units, t)
+        take_targets(job, rows, last - first, LANES, units, t)
         judge_samples(job, w, alpha, last - first, slot, training, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
-        take_targets(job, words(at_order + WORD * (begin + first + i)), 1, PANEL * panels, units, t)
+        take_targets(job, words(at_order + WORD * (begin + first + i)), 1, 1, units, t)
         for p in range(panels):
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):

@@ -17,7 +17,7 @@ from fastnn.kernels.barrier import state_words
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
-from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
+from fastnn.kernels.simd import ALIKE, PANELS_APART, PANELS_AT_ONCE
 from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
@@ -28,7 +28,7 @@ BYTES, FLOATS = 0, 1
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 41
+_place, JOB_WORDS = count(), 42
 # The job's words. AT_: an address; 0 where there is nothing.
 (
     LAYERS,  # L
@@ -37,6 +37,7 @@ _place, JOB_WORDS = count(), 41
     AT_BARRIER,
     JUMP,  # floats from panel to panel
     INPUT,  # BYTES or FLOATS
+    LISTED,  # the same, or ALIKE: bytes that all have one scale
     AT_X,
     AT_SCALE,  # float32 (I,)
     AT_SHIFT,
@@ -85,14 +86,15 @@ LAYER_NUMBERS = 2
 (
     INPUTS,  # I
     OUTPUTS,  # O
-    STRIDE,  # floats from one row of W to the next
+    PANELS,  # that its O units take
+    STRIDE,  # floats from one row of W to the next; at least these panels
     OFFSET,  # where W begins in the flat buffer; b stands behind its I rows
     ACTIVATION,  # code
     AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
     AT_DELTAS,  # dLoss/dZ in panels
     THRESHOLD,  # of the dropout on its input; 0: none
-) = range(8)
-LAYER_WORDS = 8
+) = range(9)
+LAYER_WORDS = 9
 
 # A granule's words: its layer, its rows (row I is that of b), its panels of units, the rows, whole ones, that it takes
 # where a stored gradient is applied, and the number of its first sum of squares.
@@ -140,7 +142,7 @@ class Plan:
     kept: list[np.ndarray]  # alive as long as the plan
 
 
-def _panels(width: int) -> int:
+def panels_of(width: int) -> int:
     return -(-width // PANEL)
 
 
@@ -178,7 +180,7 @@ def room(job: Job, batch: int) -> int:
     examples = job.examples
     if examples.longest is None:
         examples.longest = longest_row(examples.X)
-    return batch * examples.longest + 8
+    return batch * examples.longest + PANEL
 
 
 def edges_of(job: Job, scattered: bool) -> np.ndarray:
@@ -196,9 +198,7 @@ def groups_of(panels: int, threads: int) -> int:
     return min(panels, -(-panels // most // threads) * threads)
 
 
-def granules_of(
-    widths: Sequence[int], strides: Sequence[int], threads: int, groups: int, scattered: bool
-) -> tuple[np.ndarray, int]:
+def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: bool) -> tuple[np.ndarray, int]:
     """The granules of all layers' rows (GRANULES, GRANULE_WORDS), in the order of the threads' shares; and SQUARES.
 
     A granule is a panel of inputs, all units of it; or, where the first layer reads only what is not zero, a group of
@@ -208,7 +208,7 @@ def granules_of(
     """
     rows, squares = [], 0
     for layer, inputs in enumerate(widths[:-1]):
-        panels, here = strides[layer] // PANEL, []
+        panels, here = panels_of(widths[layer + 1]), []
         if layer == 0 and groups:
             cuts = np.unique(inputs * np.arange(1 if scattered else RANGES) // RANGES // PANEL * PANEL).tolist()
             cuts.append(inputs + 1)
@@ -237,8 +237,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     is_sparse = sparse(job, batch)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
-    groups = groups_of(net.strides[0] // PANEL, threads) if is_sparse else 0
-    granules, squares_of = granules_of(widths, net.strides, threads, groups, scattered)
+    groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
+    granules, squares_of = granules_of(widths, threads, groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)
     own = {
@@ -257,8 +257,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         BOUNDS: widths[0] + 1 if is_sparse else 0,
     }
     # unit I of an input is 1, and has a panel of its own where I is a multiple of 16
-    sizes = [0 if layer == 0 and is_sparse else _panels(width + 1) * jump for layer, width in enumerate(widths[:-1])]
-    sizes += [_panels(width) * jump for width in widths[1:]] + [_panels(widths[-1]) * jump]
+    sizes = [0 if layer == 0 and is_sparse else panels_of(width + 1) * jump for layer, width in enumerate(widths[:-1])]
+    sizes += [panels_of(width) * jump for width in widths[1:]] + [panels_of(widths[-1]) * jump]
     # each buffer on cache lines of its own; 32-bit words
     places = np.cumsum([0] + [-(-size // PANEL) * PANEL + PANEL for size in [*sizes, *[*own.values()] * threads]])
     memory = aligned_zeros(int(places[-1]))
@@ -270,7 +270,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     table = np.zeros((layers, LAYER_WORDS), np.int64)
     for layer in range(layers):
         row = table[layer]
-        row[[INPUTS, OUTPUTS, STRIDE]] = widths[layer], widths[layer + 1], net.strides[layer]
+        row[[INPUTS, OUTPUTS]] = widths[layer], widths[layer + 1]
+        row[[PANELS, STRIDE]] = panels_of(widths[layer + 1]), net.strides[layer]
         row[[OFFSET, AT_INPUTS, AT_DELTAS]] = net.weight_offsets[layer], address[layer], address[layers + layer]
         row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
         row[THRESHOLD] = drop_threshold(net.dropout[layer])
@@ -320,7 +321,9 @@ def _fill_in(plan: Plan, job: Job) -> None:
     labels = None if examples.labels is None else np.ascontiguousarray(examples.labels, np.int32)
     given = [X, labels, examples.targets, examples.weights]
     words[[AT_X, AT_LABELS, AT_TARGETS, AT_WEIGHTS]] = [0 if part is None else part.ctypes.data for part in given]
-    words[INPUT] = BYTES if X.dtype == np.uint8 else FLOATS
+    words[[INPUT, LISTED]] = BYTES if X.dtype == np.uint8 else FLOATS
+    if words[INPUT] == BYTES and not np.ptp(job.architecture.scale):
+        words[LISTED] = ALIKE
     words[[UPDATE, AT_PARAMETERS]] = UPDATE_CODES[job.optimizer], job.parameters.ctypes.data
     words[[SEED]] = np.array([job.seed], np.uint64).view(np.int64)
     slots = [row.ctypes.data for row in job.state]

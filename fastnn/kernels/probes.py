@@ -25,8 +25,8 @@ from fastnn.kernels.plan import (
     INPUTS,
     JUMP,
     LAYERS,
+    PANELS,
     SCATTERED,
-    STRIDE,
     SUMS,
     TILE,
 )
@@ -83,7 +83,7 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, job[LAYERS] - 1)
             for k in range(0, w[INPUTS], PANEL):
-                for p in range(w[STRIDE] // PANEL):
+                for p in range(w[PANELS]):
                     dense.gradient(w, job[JUMP], 0, samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
         return stamp
 

@@ -16,17 +16,20 @@ from fastnn.kernels.compiling import part
 from fastnn.kernels.elementary import exp, normal, sigmoid, softplus, tanh
 from fastnn.kernels.simd import floats
 from fastnn.kernels.vectors import (
+    F32,
     LANES,
     VECTOR,
     Mask,
     Vector,
     at,
     family,
+    lanes_from,
     load,
     number,
     repeat,
     store,
     where,
+    word,
 )
 from fastnn.layers import LANES as PANEL
 
@@ -112,21 +115,32 @@ ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 def _activate(b: Any, code: int, rows: Any, count: Any, at_a: Any, at_d: Any, x_alpha: Any) -> None:
     function, alpha = list(ACTIVATIONS.values())[code], number(b, x_alpha)
+    end, whole = number(b, b.sitofp(count, F32)), b.and_(b.add(count, word(LANES - 1)), word(-LANES))
 
     def row(_: Any, inside: list[Any]) -> list[Any]:
         def turn(q: Any, _: list[Any]) -> list[Any]:
             z = vector_at(b, inside[0], q)
             a, d = function(Vector(b, b.load(z, align=4)), alpha)
+            place = lanes_from(b, q)
+            a, d = where(place < end, a, one_if(place.same(end))), where(place < end, d, 0.0)
             store(b, [a.value, d.value], [z, vector_at(b, inside[1], q)])
             return []
 
+        def pad(q: Any, _: list[Any]) -> list[Any]:
+            q = b.add(q, whole)
+            one = one_if(lanes_from(b, q).same(end))
+            store(b, [one.value, ir.Constant(VECTOR, None)], [vector_at(b, pointer, q) for pointer in inside])
+            return []
+
         repeat(b, count, LANES, [], turn)
+        repeat(b, b.sub(word(PANEL), whole), LANES, [], pad)
         return [at(b, pointer, PANEL) for pointer in inside]
 
     repeat(b, rows, 1, [at_a, at_d], row)
 
 
-# (code, rows, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a), for `rows` rows of a panel
+# (code, rows, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a), for `rows` rows of a panel. In the rest of
+# the panel, if any, the first of a is 1, the input that a bias is the weight of, and all else is zero.
 activate = family("rows count at_a at_d x_alpha", range(len(ACTIVATIONS)), _activate)
 
 

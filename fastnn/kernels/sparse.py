@@ -25,7 +25,9 @@ from fastnn.kernels.plan import (
     INPUT,
     INPUTS,
     JUMP,
+    LISTED,
     OFFSET,
+    PANELS,
     STARTS,
     STRIDE,
     VALUE,
@@ -34,6 +36,7 @@ from fastnn.kernels.simd import (
     PANELS_APART,
     column_descent,
     column_sums,
+    fetch_panel,
     floats,
     gather,
     gather_apart,
@@ -45,7 +48,10 @@ from fastnn.kernels.simd import (
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
-FLOAT = 4  # bytes
+FLOAT, LINE = 4, 64  # bytes; of a cache line
+AHEAD = (
+    2  # samples: their rows are fetched while another one is listed; 784-30-10, batch 10, shuffled: 49 ms, 41 with it
+)
 
 
 @part
@@ -56,19 +62,23 @@ def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[
     """
     edges, blocks, order = words(job[AT_EDGES]), job[BLOCKS], words(at_order)
     inputs = edges[blocks]
+    row = inputs * (1 if job[INPUT] == BYTES else FLOAT)
     for i in range(first, last):
+        fetch_panel(
+            1, job[AT_X] + order[begin + min(i + AHEAD, last - 1)] * row, LINE // FLOAT, (row + LINE - 1) // LINE
+        )
         starts = scratch[STARTS] + FLOAT * i * (blocks + 1)
         ints(starts)[0] = ints(starts)[-1] if i > origin else 0
-        x = job[AT_X] + order[begin + i] * inputs * (1 if job[INPUT] == BYTES else FLOAT)
+        x = job[AT_X] + order[begin + i] * row
         for block in range(blocks):
-            list_values(job[INPUT], x, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX], scratch[VALUE],
+            list_values(job[LISTED], x, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX], scratch[VALUE],
                         starts + FLOAT * block)  # fmt: skip
 
 
 @part
 def group_of(job, w, group):  # type: ignore[no-untyped-def]
     """The first panel of a group of the first layer's, and how many it has."""
-    panels, groups = w[STRIDE] // PANEL, job[GROUPS]
+    panels, groups = w[PANELS], job[GROUPS]
     return panels * group // groups, panels * (group + 1) // groups - panels * group // groups
 
 
@@ -86,7 +96,7 @@ def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type:
             if block:
                 begin, step, apart = z, PANEL, jump
             here = starts + FLOAT * block
-            if stride <= PANEL * PANELS_APART:
+            if w[PANELS] <= PANELS_APART:
                 gather_apart(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first,
                              columns, stride, begin, step, apart, z, jump)  # fmt: skip
             else:

@@ -6,13 +6,14 @@ import pytest
 from fastnn.kernels import fused
 from fastnn.kernels.job import Examples, Job
 from fastnn.kernels.plan import SPARSE
+from fastnn.kernels.simd import PANELS_APART
 from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
 
 
-def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, **settings: object) -> Job:
+def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, units: int = 33, **settings: object) -> Job:
     rng = np.random.default_rng(5)
     architecture = Architecture.of(
-        [Input(40, 1 / 255), Dense(33, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
+        [Input(40, 1 / 255), Dense(units, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
     )
     parameters = aligned_zeros(architecture.size)
     for W, b in architecture.views(parameters):
@@ -83,7 +84,8 @@ def test_nor_does_a_pass(monkeypatch, mode, order):
 
 
 def test_the_input_form_changes_no_bit():
-    sparse, dense, rows = make_job(), make_job(), np.arange(50)
+    wide = 16 * PANELS_APART + 1  # narrower layers sum values with even and odd numbers apart
+    sparse, dense, rows = make_job(units=wide), make_job(units=wide), np.arange(50)
     dense.examples.density = 1.0
     np.testing.assert_array_equal(fused.gradients(sparse, rows)[1], fused.gradients(dense, rows)[1])
     assert sparse.workspace.words[SPARSE]

@@ -21,17 +21,17 @@ from fastnn.kernels.plan import (
 from fastnn.kernels.share import SAMPLES, SCORE, TRAIN, granules
 from fastnn.kernels.simd import PANELS_AT_ONCE
 
-WIDTHS, STRIDES = (784, 300, 16, 1, 10), (304, 16, 16, 16)
+WIDTHS, PANELS = (784, 300, 16, 1, 10), (19, 1, 1, 1)
 
 
 @pytest.mark.parametrize("kind", ["dense", "by columns", "scattered"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 200])
 def test_each_parameter_is_in_one_granule_and_each_layer_is_shared_evenly(threads, kind):
-    groups = 0 if kind == "dense" else groups_of(STRIDES[0] // 16, threads)
-    found, squares = granules_of(WIDTHS, STRIDES, threads, groups, kind == "scattered")
+    groups = 0 if kind == "dense" else groups_of(PANELS[0], threads)
+    found, squares = granules_of(WIDTHS, threads, groups, kind == "scattered")
     seen = np.zeros(squares, int)
     for layer, inputs in enumerate(WIDTHS[:-1]):
-        mine, done = found[found[:, OF_LAYER] == layer], np.zeros((inputs + 1, STRIDES[layer] // 16), int)
+        mine, done = found[found[:, OF_LAYER] == layer], np.zeros((inputs + 1, PANELS[layer]), int)
         for g in mine:
             done[g[BEGIN] : g[END], g[FROM_PANEL] : g[FROM_PANEL] + g[OF_PANELS]] += 1
             by_panels = layer == 0 and groups
