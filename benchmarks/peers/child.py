@@ -15,13 +15,13 @@ import time
 from statistics import median
 from typing import Any, TextIO
 
-# Seconds that an order to train takes at least. A core that has slept is slow at first, which nobody notices who trains many epochs.
+# Seconds that an order to train takes at least. A core that has slept is slow at first, as no user notices for long.
 # Tiny, fastnn and JAX: 10 and 7 ms by turns of one epoch, 5 and 6 by turns of a third of a second.
 TURNS = {"epoch": 0.0, "turn": 0.3}
 
 
 def main(cpus: list[int], name: str, row: dict[str, Any]) -> None:
-    """Answer orders until there are none: first unasked what it took to get ready, then ``epoch``, ``turn`` and ``judge``."""
+    """Answer orders until there are none: ``epoch``, ``turn``, ``judge``; first, unasked, what it took to get ready."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
@@ -57,7 +57,7 @@ def main(cpus: list[int], name: str, row: dict[str, Any]) -> None:
 
 
 def turn(net: Any, least: float) -> dict[str, Any]:
-    """Train an epoch, and more until `least` seconds are over, each from the first weights; the median of their times."""
+    """Train epochs until `least` seconds are over, each from the first weights; the median of their times."""
     seconds, worked = [], []
     while not seconds or sum(seconds) < least:
         net.reset()

@@ -76,7 +76,7 @@ class Row:
         return self.over_units(v, Vector.smallest)
 
     def fold(self, start: Sequence[float], turn: Callable[..., list[Vector]], raw: bool = False) -> list[Vector]:
-        """``held = turn(q, valid, held, z, t)`` for each vector in turn; the last `held`. Targets smoothed, or `raw`."""
+        """``held = turn(q, valid, held, z, t)`` for each vector in turn; the last `held`. Targets smoothed or `raw`."""
         b = self.b
         held = [ir.Constant(VECTOR, [float(value)] * LANES) for value in start]
 

@@ -462,7 +462,7 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
         return masked_load(b, pointer, size, there)
 
     def row(k: Any, to: Any, left: Any = None) -> None:
-        """scale * x + shift of a panel's values from k on; if only so many are `left`, then 1, the input of a bias, and 0."""
+        """scale * x + shift of a panel's values from k on; of those `left`, then 1, a bias's input, and zeros."""
         for part, pointer in enumerate(row_of(b, to)):
             place, there = b.add(k, word(LANES * part)), None
             if left is not None:
