@@ -18,7 +18,6 @@ from fastnn.settings import BELOW_ONE, COUNT, checked
 
 LARGEST = float(np.finfo(np.float32).max)  # what the kernels calculate in
 LANES = 16  # rows of a weight matrix are padded to whole vectors of the widest kind: 16 float32 (AVX-512)
-WIDE = 8  # of them: rows that are read in parts
 
 # Each activation, with the default of its one argument (None: it takes none). Formulas: kernels/reference.py.
 ACTIVATIONS: dict[str, float | None] = {
@@ -279,13 +278,8 @@ class Architecture:
 
     @cached_property
     def strides(self) -> tuple[int, ...]:
-        """Floats from one row to the next, of each dense layer: O rounded up to whole panels.
-
-        Of wide layers to an odd number of them, a cache line each: rows a power of two apart share few sets of a cache.
-        784-256-10, batch 100, sparse input, two threads: 130 ms an epoch; 784-272-10, more work: 119.
-        """
-        panels = [-(-units // LANES) for units in self.widths[1:]]
-        return tuple(LANES * (number | 1 if number >= WIDE else number) for number in panels)
+        """Floats from one row to the next, of each dense layer: O rounded up to whole vectors."""
+        return tuple(-(-units // LANES) * LANES for units in self.widths[1:])
 
     @cached_property
     def weight_offsets(self) -> tuple[int, ...]:

@@ -171,10 +171,3 @@ def test_a_description_of_no_known_type_is_refused():
 def test_dropouts_that_leave_nothing_are_refused():
     with pytest.raises(ConfigError):
         Architecture.of([Input(3), Dropout(1 - 1e-10), Dropout(1 - 1e-10), Dense(2)])
-
-
-@pytest.mark.parametrize(
-    ("units", "stride"), [(1, 16), (30, 32), (64, 64), (112, 112), (128, 144), (256, 272), (257, 272)]
-)
-def test_rows_of_wide_layers_are_an_odd_number_of_cache_lines_apart(units: int, stride: int) -> None:
-    assert Architecture.of([Input(3), Dense(units)]).strides == (stride,)

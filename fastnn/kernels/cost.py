@@ -4,7 +4,7 @@ Times are in cycles of one core, for vectors of the CPU's length; only their rat
 and multiply-adds, not fitted to measurements.
 """
 
-from fastnn.kernels.simd import CHAINS, PANELS_AT_ONCE
+from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
@@ -16,6 +16,10 @@ COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
 # Samples of a batch whose gradient is scattered right onto W: a row is then rounded as often as it has samples, not
 # once, but no sums are zeroed and read. Epoch of 784-30-10, batch 10, one thread: 57 ms instead of 81.
 IN_PLACE = 32
+
+# Panels of units up to which the gradient is summed sample by sample. Epochs on one thread at batch 32, so and by
+# columns: 784-64-10 62 and 69 ms, 784-128-10 116 and 105.
+SCATTERED = 4
 
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, and int32 counts them
 NEAR_BYTES = 2**19  # of a second-level cache
@@ -36,7 +40,7 @@ def scatter_pays(outputs: int) -> bool:
 
     By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
     """
-    return -(-outputs // PANEL) * PARTS <= CHAINS
+    return -(-outputs // PANEL) <= SCATTERED
 
 
 def finest(parameters: int) -> int:

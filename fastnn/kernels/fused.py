@@ -15,6 +15,7 @@ Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
 """
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from fastnn.kernels.plan import (
     SPARSE,
     Plan,
     prepare,
+    take_apart,
 )
 from fastnn.kernels.share import (
     GRADIENT,
@@ -141,7 +143,11 @@ def _call(
     plan = prepare(job, batch, mode < GRADIENT)
     plan.totals[:] = sums
     arguments = (mode, plan.words.ctypes.data, order.ctypes.data, order.size, batch, epoch, step, hyper.ctypes.data)
-    launch.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
+    with contextlib.ExitStack() as moved:
+        if mode == TRAIN and plan.apart is not None:
+            moved.enter_context(plan.apart.moved(job))
+            take_apart(plan)
+        launch.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
     return plan
 
 

@@ -12,6 +12,9 @@ from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
     AT_DELTAS,
+    AT_FIRST,
+    AT_FIRST_STATE,
+    AT_FIRST_STATE_2,
     AT_GRADIENT,
     AT_HITS,
     AT_LOSSES,
@@ -34,6 +37,7 @@ from fastnn.kernels.plan import (
     INPUTS,
     JUMP,
     LAYERS,
+    OF_GROUP,
     OF_LAYER,
     OF_PANELS,
     OFFSET,
@@ -62,24 +66,23 @@ SGD = UPDATE_CODES["sgd"]
 
 
 @fast
-def apply(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyped-def]
-    """Apply the optimiser to n columns of rows k..k + rows of a layer's W (row I is b); their gradient is scale g."""
-    inputs, stride, numbers = w[INPUTS], w[STRIDE], doubles(job[AT_NUMBERS])
-    at = FLOAT * (w[OFFSET] + stride * k + column)
-    parameters = job[AT_PARAMETERS] + at
+def apply(job, weights, rows, n, stride, parameters, state, more, g, scale, hyper):  # type: ignore[no-untyped-def]
+    """Apply the optimiser to n columns of some rows, `stride` apart, the first `weights` of which are no bias.
+
+    They begin at `parameters`, and their state, if any, at `state` and `more`; their gradient is scale g.
+    """
+    numbers = doubles(job[AT_NUMBERS])
     if scale != F(1):
         values = floats(g)
         for j in range(rows * n):
             values[j] = values[j] * scale
     decay, keep = F(numbers[WEIGHT_DECAY]), F(1.0 - hyper[DECAY])
     if decay != F(0) or keep != F(1):
-        for row in range(min(rows, inputs - k)):
+        for row in range(min(rows, weights)):
             p, values = floats(parameters + FLOAT * stride * row), floats(g + FLOAT * n * row)
             for o in range(n):
                 values[o] = values[o] + decay * p[o]
                 p[o] = p[o] * keep
-    state = job[AT_STATE] + at if job[AT_STATE] else 0
-    more = job[AT_STATE_2] + at if job[AT_STATE_2] else 0
     rate, epsilon = F(hyper[RATE]), F(hyper[EPSILON])
     first, second = numbers[FIRST], numbers[SECOND]
     update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, F(first), F(1.0 - first), F(second),
@@ -97,12 +100,34 @@ def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
 
 
 @part
+def apply_flat(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyped-def]
+    """Apply the optimiser to n columns of rows k..k + rows of a layer's W (row I is b), in the flat buffers."""
+    at = FLOAT * (w[OFFSET] + w[STRIDE] * k + column)
+    apply(job, w[INPUTS] - k, rows, n, w[STRIDE], job[AT_PARAMETERS] + at, job[AT_STATE] + at, job[AT_STATE_2] + at, g,
+          scale, hyper)  # fmt: skip
+
+
+@part
 def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
     """Store a part of the gradient, or apply it."""
     if store:
         keep(job, w, k, rows, column, n, g)
     else:
-        apply(job, w, k, rows, column, n, g, F(1), hyper)
+        apply_flat(job, w, k, rows, column, n, g, F(1), hyper)
+
+
+@part
+def pass_on_group(job, granule, k, rows, g, store, hyper):  # type: ignore[no-untyped-def]
+    """The same for all columns of a group of the first layer's units."""
+    w, group, n = layer_of(job, 0), granule[OF_GROUP], PANEL * granule[OF_PANELS]
+    if store:
+        keep(job, w, k, rows, PANEL * granule[FROM_PANEL], n, g)
+    else:
+        weights, stride = sparse.weights_of(job, group), sparse.stride_of(job, group)
+        at = FLOAT * stride * k
+        there = weights - job[AT_FIRST] + at
+        apply(job, w[INPUTS] - k, rows, n, stride, weights + at, job[AT_FIRST_STATE] + there,
+              job[AT_FIRST_STATE_2] + there, g, F(1), hyper)  # fmt: skip
 
 
 @part
@@ -168,25 +193,26 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
     """A granule of the gradient of a first layer that reads sparse input; this thread has its lists."""
     w, plain, inputs = layer_of(job, 0), descends(job, store, hyper), layer_of(job, 0)[INPUTS]
     first, last, p, n = granule[BEGIN], min(granule[END], inputs), granule[FROM_PANEL], granule[OF_PANELS]
+    weights, stride = sparse.weights_of(job, granule[OF_GROUP]), sparse.stride_of(job, granule[OF_GROUP])
     if job[SCATTERED] and plain and job[IN_PLACE]:
-        weights = job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + PANEL * p)
-        sparse.scatter_gradient(job, w, p, n, size, weights, w[STRIDE], F(-hyper[RATE]), scratch)
+        sparse.scatter_gradient(job, w, p, n, size, weights, stride, F(-hyper[RATE]), scratch)
     elif job[SCATTERED]:
         sums = floats(scratch[SUMS])
         for k in range(inputs * PANEL * n):
             sums[k] = F(0)
         sparse.scatter_gradient(job, w, p, n, size, scratch[SUMS], PANEL * n, F(1), scratch)
-        pass_on(job, w, 0, inputs, PANEL * p, PANEL * n, scratch[SUMS], store, hyper)
+        pass_on_group(job, granule, 0, inputs, scratch[SUMS], store, hyper)
     elif plain:
-        sparse.descend_columns(job, w, first, last, p, n, F(hyper[RATE]), scratch)
+        weights += FLOAT * stride * first
+        sparse.descend_columns(job, w, first, last, p, n, weights, stride, F(hyper[RATE]), scratch)
     else:
         for k in range(first, last, COLUMNS):
             columns = min(COLUMNS, last - k)
             sparse.sum_columns(job, w, k, k + columns, p, n, scratch[TILE], scratch)
-            pass_on(job, w, k, columns, PANEL * p, PANEL * n, scratch[TILE], store, hyper)
+            pass_on_group(job, granule, k, columns, scratch[TILE], store, hyper)
     if granule[END] > inputs:
         add_samples(job, w, p, n, size, scratch[ROW])
-        pass_on(job, w, inputs, 1, PANEL * p, PANEL * n, scratch[ROW], store, hyper)
+        pass_on_group(job, granule, inputs, 1, scratch[ROW], store, hyper)
 
 
 @part
@@ -254,4 +280,4 @@ def over_stored(job, begin, end, scale, hyper):  # type: ignore[no-untyped-def]
         granule = granule_of(job, number)
         w, first = layer_of(job, granule[OF_LAYER]), granule[APPLY_BEGIN]
         g = job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * first)
-        apply(job, w, first, granule[APPLY_END] - first, 0, w[STRIDE], g, scale, hyper)
+        apply_flat(job, w, first, granule[APPLY_END] - first, 0, w[STRIDE], g, scale, hyper)

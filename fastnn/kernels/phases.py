@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part, spliced
+from fastnn.kernels.inputs import take_row
 from fastnn.kernels.losses import hits, judge
 from fastnn.kernels.plan import (
     ACTIVATED,
@@ -28,9 +29,7 @@ from fastnn.kernels.plan import (
     AT_SHIFT,
     AT_TARGETS,
     AT_WEIGHTS,
-    AT_X,
     BLOCK,
-    BYTES,
     DELTA,
     GROUPS,
     INPUT,
@@ -55,9 +54,10 @@ from fastnn.kernels.plan import (
     THRESHOLD,
     TILE,
 )
+from fastnn.kernels.reading import spread
 from fastnn.kernels.rows import activate, drop
 from fastnn.kernels.share import GRADIENT, PREDICT
-from fastnn.kernels.simd import doubles, floats, ints, spread, words
+from fastnn.kernels.simd import doubles, floats, ints, words
 from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
@@ -87,10 +87,9 @@ def number_of(job, layer, place):  # type: ignore[no-untyped-def]
 
 
 @fast
-def expand(job, w, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
-    """Row r of the input, scaled, shifted and dropped, into the panels of sample i."""
+def expand(job, w, x, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
+    """Row r of the data, at x, scaled, shifted and dropped, into the panels of sample i."""
     inputs, jump, a = w[INPUTS], job[JUMP], w[AT_INPUTS] + FLOAT * PANEL * i
-    x = job[AT_X] + r * inputs * (1 if job[INPUT] == BYTES else FLOAT)
     spread(job[INPUT], x, job[AT_SCALE], job[AT_SHIFT], inputs, a, jump)
     if training and w[THRESHOLD]:
         kept, threshold = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD])
@@ -227,7 +226,8 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order,
             else:
                 if layer == 0:
                     for i in range(start, stop):
-                        expand(job, w, order[begin + i], i, epoch, training, scratch)
+                        x = take_row(job, w[INPUTS], at_order, begin + i, begin + last)
+                        expand(job, w, x, order[begin + i], i, epoch, training, scratch)
                 dense.forward(w, jump, start, stop, parameters, out, scratch)
             if layer < layers - 1:
                 finish_hidden(job, layer, start, stop, begin, epoch, training, order)

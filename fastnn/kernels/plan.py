@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import cost
+from fastnn.kernels.apart import Apart
 from fastnn.kernels.barrier import state_words
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
+from fastnn.kernels.reading import ALIKE
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
-from fastnn.kernels.simd import ALIKE, PANELS_APART, PANELS_AT_ONCE
+from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
 from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
@@ -28,7 +30,7 @@ BYTES, FLOATS = 0, 1
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 42
+_place, JOB_WORDS = count(), 46
 # The job's words. AT_: an address; 0 where there is nothing.
 (
     LAYERS,  # L
@@ -48,6 +50,10 @@ _place, JOB_WORDS = count(), 42
     SCATTERED,  # whether its gradient is summed sample by sample
     IN_PLACE,  # and, where it descends the gradient, right onto W
     GROUPS,  # of the first layer's panels, which threads share out; 0 where its input is dense
+    AT_GROUPS,  # int64 (GROUPS, GROUP_WORDS): where their columns of W, and of the optimiser's state, stand
+    AT_FIRST,  # what these places are counted from
+    AT_FIRST_STATE,
+    AT_FIRST_STATE_2,
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,
@@ -87,7 +93,7 @@ LAYER_NUMBERS = 2
     INPUTS,  # I
     OUTPUTS,  # O
     PANELS,  # that its O units take
-    STRIDE,  # floats from one row of W to the next; at least these panels
+    STRIDE,  # floats from one row of W to the next
     OFFSET,  # where W begins in the flat buffer; b stands behind its I rows
     ACTIVATION,  # code
     AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
@@ -96,10 +102,14 @@ LAYER_NUMBERS = 2
 ) = range(9)
 LAYER_WORDS = 9
 
+# A group's words: where its columns of row 0 begin, and the floats from there to those of the next row.
+GROUP_BEGIN, GROUP_STRIDE = range(2)
+GROUP_WORDS = 2
+
 # A granule's words: its layer, its rows (row I is that of b), its panels of units, the rows, whole ones, that it takes
-# where a stored gradient is applied, and the number of its first sum of squares.
-OF_LAYER, BEGIN, END, FROM_PANEL, OF_PANELS, APPLY_BEGIN, APPLY_END, FIRST_SQUARE = range(8)
-GRANULE_WORDS = 8
+# where a stored gradient is applied, the number of its first sum of squares, and its group of the first layer.
+OF_LAYER, BEGIN, END, FROM_PANEL, OF_PANELS, APPLY_BEGIN, APPLY_END, FIRST_SQUARE, OF_GROUP = range(9)
+GRANULE_WORDS = 9
 
 # A thread's scratch: addresses.
 PACKED, TILE, ROW, DELTA, TARGETS, SHARES, SUMS = range(7)
@@ -139,10 +149,13 @@ class Plan:
     hits: np.ndarray
     predictions: np.ndarray
     gradient: np.ndarray
+    places: np.ndarray  # of the groups, in the flat buffers
+    apart: Apart | None
     kept: list[np.ndarray]  # alive as long as the plan
 
 
 def panels_of(width: int) -> int:
+    """How many panels so many units take."""
     return -(-width // PANEL)
 
 
@@ -158,7 +171,8 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     `everything`: with room for the predictions and losses of all N, instead of one for the gradient.
     """
     examples = job.examples
-    key = (batch, job.threads, everything, len(examples) if everything else 0, examples.X.dtype == np.uint8)
+    samples, slots = len(examples) if everything else 0, len(job.state)
+    key = (batch, job.threads, everything, samples, examples.X.dtype == np.uint8, job.clip_norm > 0, slots)
     plan: Plan | None = job.workspace
     if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job, batch)):
         plan = job.workspace = allocate(job, batch, everything, key)
@@ -198,6 +212,11 @@ def groups_of(panels: int, threads: int) -> int:
     return min(panels, -(-panels // most // threads) * threads)
 
 
+def cut(panels: int, groups: int, group: int) -> tuple[int, int]:
+    """The panels of a group: from which to which."""
+    return panels * group // groups, panels * (group + 1) // groups
+
+
 def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: bool) -> tuple[np.ndarray, int]:
     """The granules of all layers' rows (GRANULES, GRANULE_WORDS), in the order of the threads' shares; and SQUARES.
 
@@ -213,13 +232,13 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
             cuts = np.unique(inputs * np.arange(1 if scattered else RANGES) // RANGES // PANEL * PANEL).tolist()
             cuts.append(inputs + 1)
             for group, (number, (begin, end)) in product(range(groups), enumerate(pairwise(cuts))):
-                first, last = panels * group // groups, panels * (group + 1) // groups
+                first, last = cut(panels, groups, group)
                 apply = (begin + (end - begin) * part // groups for part in (group, group + 1))
-                here.append((begin, end, first, last - first, *apply, squares + number * panels + first))
+                here.append((begin, end, first, last - first, *apply, squares + number * panels + first, group))
             squares += (len(cuts) - 1) * panels
         else:
             cuts = [*range(0, inputs, PANEL), inputs + 1]
-            here = [(begin, end, 0, panels, begin, end, squares + begin) for begin, end in pairwise(cuts)]
+            here = [(begin, end, 0, panels, begin, end, squares + begin, 0) for begin, end in pairwise(cuts)]
             squares += inputs + 1
         rows += [((number + 0.5) / len(here), layer, *granule) for number, granule in enumerate(here)]
     dealt = np.array([row[1:] for row in sorted(rows)], np.int64)
@@ -231,13 +250,14 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
 
 def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Plan:
     """Buffers and tables for batches of `batch` samples."""
-    net, threads, examples = job.architecture, job.threads, job.examples
+    net, threads, examples, is_sparse = job.architecture, job.threads, job.examples, sparse(job, batch)
     widths, layers = net.widths, len(net.strides)
+    pieces = 0 if everything or is_sparse else pieces_of(net, batch)
     jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
-    is_sparse = sparse(job, batch)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
+    parts = [cut(panels_of(widths[1]), groups, group) for group in range(groups)]
     granules, squares_of = granules_of(widths, threads, groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)
@@ -280,6 +300,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else batch
     words = np.zeros(JOB_WORDS, np.int64)
+    places = np.zeros((groups, GROUP_WORDS), np.int64)
+    places[:, GROUP_BEGIN] = [PANEL * begin for begin, _ in parts]
+    places[:, GROUP_STRIDE] = net.strides[0]
     plan = Plan(
         key,
         words,
@@ -290,28 +313,38 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.zeros(samples, np.float32),
         np.zeros((samples if everything else 0, widths[-1]), np.float32),
         aligned_zeros(0 if everything else net.size),
+        places,
+        None,
         [],
     )
     squares = np.zeros(squares_of)
-    pieces = aligned_zeros(0 if is_sparse or everything else pieces_of(net, batch) * net.size)
-    pieces = pieces.reshape(-1, net.size)
+    sums = aligned_zeros(pieces * net.size)
     scale, shift = (
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
         for values in (net.scale, net.shift)
     )
-    plan.kept += [table, scratch, squares, scale, shift, edges, granules, pieces, memory]
+    if groups > 1 and not everything and job.clip_norm == 0:  # a stored gradient is applied by whole rows
+        plan.apart = Apart.of([PANEL * (end - begin) for begin, end in parts], widths[0] + 1, 1 + len(job.state))
+    plan.kept += [table, scratch, squares, scale, shift, edges, granules, sums, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     words[FINEST] = cost.finest(net.size)
-    words[[PIECES, AT_PIECES, SIZE]] = len(pieces), pieces.ctypes.data, net.size
+    words[[PIECES, AT_PIECES, SIZE]] = pieces, sums.ctypes.data, net.size
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
     words[AT_OUTPUTS] = address[2 * layers]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
     words[[AT_PREDICTIONS, AT_GRADIENT]] = plan.predictions.ctypes.data, plan.gradient.ctypes.data
     words[[AT_SQUARES, LOSS, ACTIVATED]] = squares.ctypes.data, LOSS_CODES[net.loss], LOSSES[net.loss].activated
     return plan
+
+
+def take_apart(plan: Plan) -> None:
+    """Let the step work where the groups of the first layer's units are apart, until the plan is prepared again."""
+    assert plan.apart is not None
+    plan.words[AT_GROUPS] = plan.apart.places.ctypes.data
+    plan.words[AT_FIRST : AT_FIRST_STATE_2 + 1] = [*[own.ctypes.data for own in plan.apart.room], 0, 0][:3]
 
 
 def _fill_in(plan: Plan, job: Job) -> None:
@@ -327,7 +360,8 @@ def _fill_in(plan: Plan, job: Job) -> None:
     words[[UPDATE, AT_PARAMETERS]] = UPDATE_CODES[job.optimizer], job.parameters.ctypes.data
     words[[SEED]] = np.array([job.seed], np.uint64).view(np.int64)
     slots = [row.ctypes.data for row in job.state]
-    words[[AT_STATE, AT_STATE_2]] = [*slots, 0, 0][:2]
+    words[[AT_STATE, AT_STATE_2]] = words[[AT_FIRST_STATE, AT_FIRST_STATE_2]] = [*slots, 0, 0][:2]
+    words[[AT_FIRST, AT_GROUPS]] = job.parameters.ctypes.data, plan.places.ctypes.data
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
     settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
     plan.numbers[:JOB_NUMBERS] = settings

@@ -6,17 +6,15 @@ contiguous.
 Addresses are plain integers, strides and jumps count floats.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.kernels import cpu
 from fastnn.kernels.vectors import (
     CONTRACT,
-    F32,
     I32,
     LANES,
     PARTS,
@@ -301,196 +299,6 @@ column_sums = family("at_int_index at_value at_int_bounds count at_matrix jump a
                       range(1, PANELS_AT_ONCE + 1), _column_sums)  # fmt: skip
 column_descent = family("at_int_index at_value at_int_bounds count at_matrix jump at_out stride x_rate",
                          range(1, PANELS_AT_ONCE + 1), _column_descent)  # fmt: skip
-
-
-# ---------------------------------------------------------------- lists of what is not zero, and all of a row
-
-
-def _function(b: Any, name: str, result: Any, kinds: Sequence[Any]) -> Any:
-    """LLVM's own function of this name."""
-    return b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(result, kinds), name)
-
-
-def splat(b: Any, value: Any, kind: Any) -> Any:
-    """A number in all lanes of a vector."""
-    lane = b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
-    return b.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
-
-
-def masked_load(b: Any, pointer: Any, align: int, there: Any) -> Any:
-    """The lanes of a vector that are there, zero in the others, whose memory is not touched."""
-    kind = pointer.type.pointee
-    name = f"llvm.masked.load.v{kind.count}{'f32' if kind.element is F32 else 'i8'}.p0"
-    masked = _function(b, name, kind, [pointer.type, I32, there.type, kind])
-    return b.call(masked, [pointer, ir.Constant(I32, align), there, ir.Constant(kind, None)])
-
-
-EIGHT = 8
-PERMUTED = "avx2" in cpu.features()  # eight values at a time; elsewhere one by one
-COMPRESSED = {"avx512vbmi2", "avx512bw"} <= cpu.features()
-ALIKE = 2  # bytes of one scale
-MANY, CHUNK = 64, 4096  # of them are moved at once; that are noted before they become float32
-
-
-def _places(module: Any) -> Any:
-    """For each byte, the numbers of its bits that are set, in order: a table (256, 8) in the compiled module."""
-    name = "fastnn.places"
-    if name not in module.globals:
-        kind = ir.ArrayType(ir.VectorType(BYTE, EIGHT), 256)
-        rows = [[bit for bit in range(EIGHT) if byte >> bit & 1] for byte in range(256)]
-        made = ir.GlobalVariable(module, kind, name)
-        made.linkage, made.global_constant = "internal", True
-        made.initializer = ir.Constant(kind, [[*row, *[0] * (EIGHT - len(row))] for row in rows])
-    return module.globals[name]
-
-
-def _list_alike(b: Any, at_x: Any, at_scale: Any, first: Any, last: Any, at_int_index: Any, at_value: Any,
-                at_int_start: Any) -> None:  # fmt: skip
-    """Bytes of one scale: 64 at a time are moved together, with their places, before any becomes a float32."""
-    x, many, some = b.bitcast(at_x, BYTE.as_pointer()), ir.VectorType(BYTE, MANY), ir.VectorType(I32, LANES)
-    short = ir.IntType(16)
-    packed, places = b.alloca(BYTE, CHUNK + MANY), b.alloca(short, CHUNK + MANY)
-    numbers, zero = ir.Constant(many, list(range(MANY))), ir.Constant(many, None)
-    scale = broadcast(b, b.load(at(b, at_scale, first)))
-    bits = ir.VectorType(ir.IntType(1), MANY)
-    compress = _function(b, f"llvm.x86.avx512.mask.compress.v{MANY}i8", many, [many, many, bits])
-
-    def chunk(begin: Any, inside: list[Any]) -> list[Any]:
-        base = b.add(first, begin)
-        left = b.sub(last, base)
-        length = b.select(b.icmp_signed("<", left, word(CHUNK)), left, word(CHUNK))
-
-        def pack(k: Any, inside: list[Any]) -> list[Any]:
-            (n,), rest = inside, b.sub(length, k)
-            rest = b.select(b.icmp_signed("<", rest, word(MANY)), rest, word(MANY))
-            there = b.icmp_unsigned("<", numbers, splat(b, b.trunc(rest, BYTE), many))
-            raw = masked_load(b, b.bitcast(at(b, x, b.add(base, k)), many.as_pointer()), 1, there)
-            present = b.icmp_unsigned("!=", raw, zero)
-            b.store(b.call(compress, [raw, zero, present]), b.bitcast(at(b, packed, n), many.as_pointer()), align=1)
-            wide = ir.VectorType(short, MANY)
-            columns = b.zext(b.call(compress, [numbers, zero, present]), wide)
-            columns = b.add(columns, splat(b, b.trunc(k, short), wide))
-            b.store(columns, b.bitcast(at(b, places, n), wide.as_pointer()), align=2)
-            return [b.add(n, b.zext(b.ctpop(b.bitcast(present, ir.IntType(MANY))), WORD))]
-
-        (start,) = inside
-        (found,) = repeat(b, length, MANY, [word(0)], pack)
-
-        def unfold(q: Any, _: list[Any]) -> list[Any]:
-            source = b.bitcast(at(b, packed, q), ir.VectorType(BYTE, LANES).as_pointer())
-            value = b.fmul(b.sitofp(b.zext(b.load(source, align=1), some), VECTOR), scale)
-            source = b.bitcast(at(b, places, q), ir.VectorType(short, LANES).as_pointer())
-            column = b.add(b.zext(b.load(source, align=2), some), splat(b, b.trunc(base, I32), some))
-            place = b.add(start, q)
-            b.store(value, b.bitcast(at(b, at_value, place), VECTOR.as_pointer()), align=4)
-            b.store(column, b.bitcast(at(b, at_int_index, place), some.as_pointer()), align=4)
-            return []
-
-        repeat(b, found, LANES, [], unfold)
-        return [b.add(start, found)]
-
-    (n,) = repeat(b, b.sub(last, first), CHUNK, [b.zext(b.load(at_int_start), WORD)], chunk)
-    b.store(b.trunc(n, I32), at(b, at_int_start, 1))
-
-
-def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: Any, at_int_index: Any, at_value: Any,
-                 at_int_start: Any) -> None:  # fmt: skip
-    if kind == ALIKE and COMPRESSED:
-        _list_alike(b, at_x, at_scale, first, last, at_int_index, at_value, at_int_start)
-        return
-    floats = kind == 1
-    x = at_x if floats else b.bitcast(at_x, BYTE.as_pointer())
-
-    def one(k: Any, inside: list[Any]) -> list[Any]:
-        """Written always, kept if it is not zero: no branch to be guessed wrong."""
-        k, (n,) = b.add(first, k), inside
-        raw = b.load(at(b, x, k))
-        zero = ir.Constant(raw.type, 0)
-        present = b.fcmp_unordered("!=", raw, zero) if floats else b.icmp_unsigned("!=", raw, zero)
-        b.store(b.trunc(k, I32), at(b, at_int_index, n))
-        value = raw if floats else b.uitofp(raw, F32)
-        b.store(b.fmul(value, b.load(at(b, at_scale, k))), at(b, at_value, n))
-        return [b.add(n, b.zext(present, WORD))]
-
-    def eight(k: Any, inside: list[Any]) -> list[Any]:
-        """The values that are not zero are moved together by a permutation that a table holds."""
-        k, (n,) = b.add(first, k), inside
-        kind = ir.VectorType(F32 if floats else BYTE, EIGHT)
-        wide, whole = ir.VectorType(F32, EIGHT), ir.VectorType(I32, EIGHT)
-        raw = b.load(b.bitcast(at(b, x, k), kind.as_pointer()), align=4 if floats else 1)
-        zero = ir.Constant(kind, None)
-        present = b.fcmp_unordered("!=", raw, zero) if floats else b.icmp_unsigned("!=", raw, zero)
-        mask = b.bitcast(present, BYTE)
-        values = raw if floats else b.uitofp(raw, wide)
-        scale = b.load(b.bitcast(at(b, at_scale, k), wide.as_pointer()), align=4)
-        places = b.zext(b.load(b.gep(_places(b.module), [word(0), b.zext(mask, WORD)]), align=8), whole)
-        name = "llvm.x86.avx2.permps"
-        permute = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(wide, [wide, whole]), name)
-        column = b.insert_element(ir.Constant(whole, ir.Undefined), b.trunc(k, I32), ir.Constant(I32, 0))
-        columns = b.shuffle_vector(column, column, ir.Constant(whole, [0] * EIGHT))
-        index = b.bitcast(at(b, at_int_index, n), whole.as_pointer())
-        b.store(b.add(columns, places), index, align=4)
-        value = b.bitcast(at(b, at_value, n), wide.as_pointer())
-        b.store(b.call(permute, [b.fmul(values, scale), places]), value, align=4)
-        return [b.add(n, b.zext(b.ctpop(mask), WORD))]
-
-    count, held = b.sub(last, first), [b.zext(b.load(at_int_start), WORD)]
-    if PERMUTED:
-        whole = b.and_(count, word(-EIGHT))
-        held = repeat(b, whole, EIGHT, held, eight)
-        (n,) = repeat(b, b.sub(count, whole), 1, held, lambda k, inside: one(b.add(k, whole), inside))
-    else:
-        (n,) = repeat(b, count, 1, held, one)
-    b.store(b.trunc(n, I32), at(b, at_int_start, 1))
-
-
-# (kind, x, scale, first, last, index, value, start): list the columns first..last of a row x, of bytes (kind 0), of
-# floats (1), or of bytes whose scales are all alike (2), that are not zero, and their values times scale, from place
-# start[0] of the lists on; start[1]: where they end. Up to 15 places beyond are written to.
-list_values = family("at_x at_scale first last at_int_index at_value at_int_start", range(3), _list_values)
-
-
-def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count: Any, at_to: Any, jump: Any) -> None:
-    x, raw = (at_x, VECTOR) if floats else (b.bitcast(at_x, BYTE.as_pointer()), ir.VectorType(BYTE, LANES))
-    lanes = ir.VectorType(I32, LANES)
-
-    def taken(pointer: Any, kind: Any, there: Any) -> Any:
-        """The vector at a pointer; of those lanes that are there, if not of all."""
-        pointer, size = b.bitcast(pointer, kind.as_pointer()), 4 if kind is VECTOR else 1
-        if there is None:
-            return b.load(pointer, align=size)
-        return masked_load(b, pointer, size, there)
-
-    def row(k: Any, to: Any, left: Any = None) -> None:
-        """scale * x + shift of a panel's values from k on; of those `left`, then 1, a bias's input, and zeros."""
-        for part, pointer in enumerate(row_of(b, to)):
-            place, there = b.add(k, word(LANES * part)), None
-            if left is not None:
-                numbers, end = ir.Constant(lanes, [LANES * part + lane for lane in range(LANES)]), splat(b, left, lanes)
-                there = b.icmp_signed("<", numbers, end)
-            value = taken(at(b, x, place), raw, there)
-            value = value if floats else b.uitofp(value, VECTOR)
-            scale, shift = (taken(at(b, values, place), VECTOR, there) for values in (at_scale, at_shift))
-            value = b.fadd(b.fmul(value, scale, CONTRACT), shift, CONTRACT)
-            if left is not None:
-                one = b.uitofp(b.icmp_signed("==", numbers, end), VECTOR)
-                value = b.select(there, value, one)
-            b.store(value, pointer, align=4)
-
-    def panel(k: Any, inside: list[Any]) -> list[Any]:
-        row(k, inside[0])
-        return [at(b, inside[0], jump)]
-
-    whole = b.and_(count, word(-PANEL))
-    (to,) = repeat(b, whole, PANEL, [at_to], panel)
-    left = b.sub(count, whole)
-    with b.if_then(b.icmp_signed(">", left, word(0))):
-        row(whole, to, b.trunc(left, I32))
-
-
-# (floats, x, scale, shift, count, to, jump): scale * x + shift of `count` values, bytes or floats, into the panels of a
-# sample. In the rest of the last one, if it has one, follow 1, the input that a bias is the weight of, and zeros.
-spread = family("at_x at_scale at_shift count at_to jump", range(2), _spread)
 
 
 # ---------------------------------------------------------------- bits and raw memory

@@ -9,49 +9,45 @@ In training threads share out the units: so a core's part of W stays in its cach
 import numpy as np
 
 from fastnn.kernels.compiling import part
+from fastnn.kernels.inputs import take_row
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_EDGES,
-    AT_PARAMETERS,
+    AT_FIRST,
+    AT_GROUPS,
     AT_SCALE,
-    AT_X,
     BLOCKS,
     BOUNDS,
-    BYTES,
     COLUMN_SAMPLES,
     COLUMN_VALUES,
+    GROUP_BEGIN,
+    GROUP_STRIDE,
+    GROUP_WORDS,
     GROUPS,
     INDEX,
-    INPUT,
     INPUTS,
     JUMP,
     LISTED,
-    OFFSET,
     PANELS,
     STARTS,
-    STRIDE,
     VALUE,
 )
+from fastnn.kernels.reading import list_values
 from fastnn.kernels.simd import (
     PANELS_APART,
     column_descent,
     column_sums,
-    fetch_panel,
     floats,
     gather,
     gather_apart,
     ints,
-    list_values,
     scatter,
     words,
 )
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
-FLOAT, LINE = 4, 64  # bytes; of a cache line
-AHEAD = (
-    2  # samples: their rows are fetched while another one is listed; 784-30-10, batch 10, shuffled: 49 ms, 41 with it
-)
+FLOAT, WORD = 4, 8  # bytes
 
 
 @part
@@ -60,19 +56,26 @@ def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[
 
     The lists follow each other, from that of sample `origin` on.
     """
-    edges, blocks, order = words(job[AT_EDGES]), job[BLOCKS], words(at_order)
-    inputs = edges[blocks]
-    row = inputs * (1 if job[INPUT] == BYTES else FLOAT)
+    edges, blocks = words(job[AT_EDGES]), job[BLOCKS]
     for i in range(first, last):
-        fetch_panel(
-            1, job[AT_X] + order[begin + min(i + AHEAD, last - 1)] * row, LINE // FLOAT, (row + LINE - 1) // LINE
-        )
         starts = scratch[STARTS] + FLOAT * i * (blocks + 1)
         ints(starts)[0] = ints(starts)[-1] if i > origin else 0
-        x = job[AT_X] + order[begin + i] * row
+        x = take_row(job, edges[blocks], at_order, begin + i, begin + last)
         for block in range(blocks):
             list_values(job[LISTED], x, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX], scratch[VALUE],
                         starts + FLOAT * block)  # fmt: skip
+
+
+@part
+def stride_of(job, group):  # type: ignore[no-untyped-def]
+    """Floats from one row of a group's columns of W to the next."""
+    return words(job[AT_GROUPS] + WORD * GROUP_WORDS * group)[GROUP_STRIDE]
+
+
+@part
+def weights_of(job, group):  # type: ignore[no-untyped-def]
+    """The address of a group's columns of W, row 0."""
+    return job[AT_FIRST] + FLOAT * words(job[AT_GROUPS] + WORD * GROUP_WORDS * group)[GROUP_BEGIN]
 
 
 @part
@@ -85,12 +88,11 @@ def group_of(job, w, group):  # type: ignore[no-untyped-def]
 @part
 def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type: ignore[no-untyped-def]
     """Z of samples first..last, which have been listed, for some groups of units; in panels at `out`."""
-    jump, blocks, stride, inputs = job[JUMP], job[BLOCKS], w[STRIDE], w[INPUTS]
-    weights = job[AT_PARAMETERS] + FLOAT * w[OFFSET]
+    jump, blocks, inputs = job[JUMP], job[BLOCKS], w[INPUTS]
     starts = scratch[STARTS] + FLOAT * first * (blocks + 1)
     for group in range(begin_group, end_group):
         p, panels = group_of(job, w, group)
-        z, columns = out + FLOAT * (p * jump + PANEL * first), weights + FLOAT * PANEL * p
+        z, columns, stride = out + FLOAT * (p * jump + PANEL * first), weights_of(job, group), stride_of(job, group)
         for block in range(blocks):
             begin, step, apart = columns + FLOAT * inputs * stride, 0, PANEL  # the bias, then what is there already
             if block:
@@ -148,9 +150,8 @@ def sum_columns(job, w, first, last, p, panels, out, scratch):  # type: ignore[n
 
 
 @part
-def descend_columns(job, w, first, last, p, panels, rate, scratch):  # type: ignore[no-untyped-def]
-    """Take `rate` times these rows of the gradient from W."""
+def descend_columns(job, w, first, last, p, panels, weights, stride, rate, scratch):  # type: ignore[no-untyped-def]
+    """Take `rate` times these rows of the gradient from those at `weights`, `stride` apart."""
     deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
-    weights = job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + w[STRIDE] * first + PANEL * p)
     column_descent(panels, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], bounds, last - first, deltas, job[JUMP],
-                   weights, w[STRIDE], rate)  # fmt: skip
+                   weights, stride, rate)  # fmt: skip

@@ -9,13 +9,16 @@ from fastnn.errors import ConfigError
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import Architecture
 
-# Multiply-adds of a step, of inputs that are not zero, that make another thread worth what cores have to exchange: the
-# weights that the other one has changed, inputs and deltas. The time of two threads by that of one, and thousands of
-# multiply-adds: 32-16-2 at batch 32, 13: 1.5; 784-30-10 on sparse input at batch 10, 48: 1.1; 32-64-64-4 at batch 32,
-# 205: 1.1; 784-30-10 at batch 10, 238: 1.03, and on sparse input at batch 100, 480: 1.03; 784-300-10 on sparse input at
-# batch 100, 4800: 0.7. By pieces: 24-8-2 at batch 200, 42: 0.8; 32-64-64-4 at batch 256, 1600: 0.6.
-WORTH_A_THREAD = 300_000
-WORTH_A_THREAD_BY_PIECES = 20_000  # where only the gradients of `pieces` are exchanged
+# Multiply-adds of a step, of inputs not zero, that make another thread worth what cores have to exchange: inputs
+# and deltas, and the weights that the other one has changed. Where all weights are exchanged, each must be used by some
+# samples too. In brackets, thousands of multiply-adds of a step, and the time of two threads by that of one:
+# all weights (dense first layer): 32-16-2, batch 32 [13, 1.24]; 100-50-10, batch 16 [90, 1.07]; 784-30-10, batch 10
+# [238, 1.07] and batch 16 [381, 0.91]; 32-64-64-4, batch 32 [205, 0.90];
+# by units (sparse first layer): 784-30-10, batch 10 [48, 0.85]; 784-128-10, batch 10 [200, 0.74];
+# by pieces: 24-8-2, batch 64 [14, 1.13] and batch 200 [42, 0.71]; 32-16-2, batch 128 [72, 0.77].
+WORTH_A_THREAD = 100_000
+SAMPLES_WORTH_A_THREAD = 8
+WORTH_A_THREAD_APART = 20_000  # by units or by pieces
 PIECE, PIECES = 64, 8  # samples of a piece at least, and pieces of a batch at most
 
 SPARSE = 0.5  # density up to which the first layer likely reads only what is not zero, which knows no pieces
@@ -86,9 +89,11 @@ def resolve(threads: int | str, architecture: Architecture, batch_size: int, den
     if threads == "auto":
         first = architecture.widths[0] * architecture.widths[1]
         work = batch_size * (architecture.parameters - (1 - density) * first)
-        most, worth = batch_size, WORTH_A_THREAD
-        if density > SPARSE and (number := pieces(architecture, batch_size)):
-            most, worth = number, WORTH_A_THREAD_BY_PIECES
+        most, worth = batch_size // SAMPLES_WORTH_A_THREAD, WORTH_A_THREAD
+        if density <= SPARSE:
+            most, worth = max(most, -(-architecture.widths[1] // PANEL)), WORTH_A_THREAD_APART
+        elif number := pieces(architecture, batch_size):
+            most, worth = number, WORTH_A_THREAD_APART
         return max(1, min(available(), most, int(work) // worth))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise ConfigError(f'threads must be "auto" or a whole number from 1 to 1024, not {threads!r}')

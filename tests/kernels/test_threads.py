@@ -41,8 +41,16 @@ def test_auto_gives_little_work_to_one_thread(cores):
     assert threads.resolve("auto", net(8), 1) == 1
     assert threads.resolve("auto", Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")]), 50) == 1
     assert threads.resolve("auto", net(300), 1) == 1
-    assert threads.resolve("auto", net(30), 100) == 7
-    assert threads.resolve("auto", net(30), 100, density=0.2) == 1
+    assert threads.resolve("auto", net(100), 10) == 1
+    assert threads.resolve("auto", net(100), 16) == 2
+    assert threads.resolve("auto", net(30), 100) == 8
+
+
+def test_units_of_a_sparse_first_layer_need_less_work_and_bound_the_threads(cores):
+    assert threads.resolve("auto", net(30), 10, density=0.2) == 2
+    assert threads.resolve("auto", net(30), 10) == 1
+    assert threads.resolve("auto", net(30), 4, density=0.2) == 1
+    assert threads.resolve("auto", net(80), 10, density=0.2) == 5
 
 
 SMALL = Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")])
@@ -59,7 +67,7 @@ def test_few_parameters_have_gradients_for_pieces_of_a_batch(architecture, batch
 def test_pieces_make_less_work_worth_a_thread_and_bound_the_threads(cores):
     assert threads.resolve("auto", SMALL, 200) == 2
     assert threads.resolve("auto", net(8), 256) == 4
-    assert threads.resolve("auto", net(8), 256, density=0.2) == 1
+    assert threads.resolve("auto", net(8), 256, density=0.2) == 8
 
 
 def test_a_number_is_taken_at_its_word(cores):

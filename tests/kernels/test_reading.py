@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from fastnn.kernels.simd import ALIKE, CHUNK, list_values
+from fastnn.kernels.reading import ALIKE, CHUNK, list_values
 
 BYTES, FLOATS = 0, 1
 

@@ -1,0 +1,30 @@
+"""The first layer's parameters, group by group: they are all there, and they come back."""
+
+from contextlib import suppress
+
+import numpy as np
+
+from fastnn.kernels.apart import Apart
+from fastnn.kernels.job import Examples, Job
+from fastnn.layers import Architecture, Dense, Input
+
+
+def job() -> Job:
+    net = Architecture.of([Input(5), Dense(70), Dense(3)])
+    flat = np.arange(net.size, dtype=np.float32)
+    return Job(net, flat, Examples(np.ones((1, 5), np.float32)), state=np.stack([flat + 0.25, flat + 0.5]))
+
+
+def test_groups_stand_by_themselves_and_what_they_become_comes_back():
+    mine, widths = job(), [32, 48]
+    apart, before = Apart.of(widths, 6, 3), [mine.parameters.copy(), *mine.state.copy()]
+    with suppress(KeyboardInterrupt), apart.moved(mine):
+        for own, flat in zip(apart.room, before, strict=True):
+            rows = flat[: 6 * 80].reshape(6, 80)
+            groups = [own[b : b + 6 * width].reshape(6, width) for b, width in apart.places.tolist()]
+            np.testing.assert_array_equal(np.hstack(groups), rows)
+        apart.room += 1000
+        raise KeyboardInterrupt
+    for now, flat in zip([mine.parameters, *mine.state], before, strict=True):
+        np.testing.assert_array_equal(now[: 6 * 80], flat[: 6 * 80] + 1000)
+        np.testing.assert_array_equal(now[6 * 80 :], flat[6 * 80 :])
