@@ -80,7 +80,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     ) -> int:
         """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
         job, order = words(at_job), words(at_order)
-        barrier, weights, store, phase = job[AT_BARRIER], floats(job[AT_WEIGHTS]), stores(job, mode), 0
+        barrier, weights, store, phase = job[AT_BARRIER], floats(job[AT_WEIGHTS]), stores(job, mode), np.int64(0)
         for s in range(steps):
             begin, hyper, scale, listed, sorted_ = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False, False
             size = min(batch, samples - begin)
@@ -90,7 +90,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 for i in range(size):
                     weight += weights[order[begin + i]]
             for kind in range(KINDS):
-                count, done = granules(job, kind, mode, size, threads), 0
+                count, done = granules(job, kind, mode, size, threads), np.int64(0)
                 if count < 1:
                     continue
                 while True:
@@ -100,7 +100,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     # lists are a thread's own, and made when they are needed: who comes late needs fewer of them
                     of_lists = job[SPARSE] and kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
                     if not listed and (kind == UNITS or (of_lists and threads > 1)):
-                        sparse.unpack(job, 0, 0, size, begin, at_order, scratch_of(job, thread))
+                        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, at_order, scratch_of(job, thread))
                         listed = True
                     if kind == UNITS:
                         over_units(job, thread, first, last, size)

@@ -166,8 +166,8 @@ def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: i
                 add_pieces(job, w, k, end - k, p, scratch[TILE])
             else:
                 fetch_panel(1, job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + w[STRIDE] * k + PANEL * p), w[STRIDE], end - k)
-                dense.gradient(w, job[JUMP], 0, size, k, end, p, scratch[TILE])
-            pass_on(job, w, k, end - k, PANEL * p, PANEL, scratch[TILE], store, hyper)
+                dense.gradient(w, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
+            pass_on(job, w, k, end - k, PANEL * p, np.int64(PANEL), scratch[TILE], store, hyper)
 
 
 @part
@@ -201,7 +201,7 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
         for k in range(inputs * PANEL * n):
             sums[k] = F(0)
         sparse.scatter_gradient(job, w, p, n, size, scratch[SUMS], PANEL * n, F(1), scratch)
-        pass_on_group(job, granule, 0, inputs, scratch[SUMS], store, hyper)
+        pass_on_group(job, granule, np.int64(0), inputs, scratch[SUMS], store, hyper)
     elif plain:
         weights += FLOAT * stride * first
         sparse.descend_columns(job, w, first, last, p, n, weights, stride, F(hyper[RATE]), scratch)
@@ -212,7 +212,7 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
             pass_on_group(job, granule, k, columns, scratch[TILE], store, hyper)
     if granule[END] > inputs:
         add_samples(job, w, p, n, size, scratch[ROW])
-        pass_on_group(job, granule, inputs, 1, scratch[ROW], store, hyper)
+        pass_on_group(job, granule, inputs, np.int64(1), scratch[ROW], store, hyper)
 
 
 @part
@@ -280,4 +280,4 @@ def over_stored(job, begin, end, scale, hyper):  # type: ignore[no-untyped-def]
         granule = granule_of(job, number)
         w, first = layer_of(job, granule[OF_LAYER]), granule[APPLY_BEGIN]
         g = job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * first)
-        apply_flat(job, w, first, granule[APPLY_END] - first, 0, w[STRIDE], g, scale, hyper)
+        apply_flat(job, w, first, granule[APPLY_END] - first, np.int64(0), w[STRIDE], g, scale, hyper)

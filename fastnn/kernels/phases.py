@@ -92,10 +92,9 @@ def expand(job, w, x, r, i, epoch, training, scratch):  # type: ignore[no-untype
     inputs, jump, a = w[INPUTS], job[JUMP], w[AT_INPUTS] + FLOAT * PANEL * i
     spread(job[INPUT], x, job[AT_SCALE], job[AT_SHIFT], inputs, a, jump)
     if training and w[THRESHOLD]:
-        kept, threshold = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD])
+        kept, threshold, seed = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD]), np.uint64(job[SEED])
         for p in range((inputs + PANEL - 1) // PANEL):
-            drop(PANEL, a + FLOAT * p * jump, scratch[TILE], np.uint64(job[SEED]), 0, epoch, r, PANEL * p, threshold,
-                 kept)  # fmt: skip
+            drop(PANEL, a + FLOAT * p * jump, scratch[TILE], seed, np.int64(0), epoch, r, PANEL * p, threshold, kept)
         if inputs % PANEL:
             floats(a + FLOAT * (inputs // PANEL * jump + inputs % PANEL))[0] = F(1)
 
@@ -170,17 +169,17 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
         share[i] = share[last - first - 1]
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
-        take_targets(job, rows, last - first, LANES, units, t)
+        take_targets(job, rows, last - first, np.int64(LANES), units, t)
         judge_samples(job, w, alpha, last - first, slot, training, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
-        take_targets(job, words(at_order + WORD * (begin + first + i)), 1, 1, units, t)
+        take_targets(job, words(at_order + WORD * (begin + first + i)), np.int64(1), np.int64(1), units, t)
         for p in range(panels):
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):
                 row[PANEL * p + j], delta[PANEL * p + j] = source[j], F(0)
-        judge_samples(job, w, alpha, 1, slot + i, training, scratch[ROW], t, scratch[DELTA],
+        judge_samples(job, w, alpha, np.int64(1), slot + i, training, scratch[ROW], t, scratch[DELTA],
                       scratch[SHARES] + FLOAT * i)  # fmt: skip
         for p in range(panels):
             outputs, deltas = floats(z + FLOAT * (p * jump + PANEL * i)), floats(d + FLOAT * (p * jump + PANEL * i))
@@ -222,7 +221,7 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order,
             if layer == 0 and job[SPARSE]:
                 if not ready:
                     sparse.unpack(job, first, start, stop, begin, at_order, scratch)
-                    sparse.forward(job, w, start, stop, 0, job[GROUPS], out, scratch)
+                    sparse.forward(job, w, start, stop, np.int64(0), job[GROUPS], out, scratch)
             else:
                 if layer == 0:
                     for i in range(start, stop):
