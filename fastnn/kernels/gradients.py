@@ -57,7 +57,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.rows import UPDATE_CODES, update
 from fastnn.kernels.share import granule_of
-from fastnn.kernels.simd import doubles, fetch_panel, floats, words
+from fastnn.kernels.simd import add_rows, doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -176,18 +176,6 @@ def descends(job, store, hyper):  # type: ignore[no-untyped-def]
     return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
 
 
-@part
-def add_samples(job, w, p, panels, size, out):  # type: ignore[no-untyped-def]
-    """The gradient of b, of `panels` panels from p on: the sum of the deltas."""
-    for q in range(panels):
-        g, deltas = floats(out + FLOAT * PANEL * q), floats(w[AT_DELTAS] + FLOAT * (p + q) * job[JUMP])
-        for o in range(PANEL):
-            g[o] = F(0)
-        for i in range(size):
-            for o in range(PANEL):
-                g[o] += deltas[PANEL * i + o]
-
-
 @spliced
 def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """A granule of the gradient of a first layer that reads sparse input; this thread has its lists."""
@@ -211,7 +199,7 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
             sparse.sum_columns(job, w, k, k + columns, p, n, scratch[TILE], scratch)
             pass_on_group(job, granule, k, columns, scratch[TILE], store, hyper)
     if granule[END] > inputs:
-        add_samples(job, w, p, n, size, scratch[ROW])
+        add_rows(n, w[AT_DELTAS] + FLOAT * p * job[JUMP], job[JUMP], size, scratch[ROW])
         pass_on_group(job, granule, inputs, np.int64(1), scratch[ROW], store, hyper)
 
 

@@ -116,9 +116,9 @@ PACKED, TILE, ROW, DELTA, TARGETS, SHARES, SUMS = range(7)
 # And, where the first layer reads only what is not zero:
 INDEX, VALUE = 7, 8  # int32 and float32 (ROOM,): columns and values, sample by sample
 STARTS = 9  # int32 (B, BLOCKS + 1): where each block of columns begins in them
-COLUMN_SAMPLES, COLUMN_VALUES = 10, 11  # the same by columns: samples and values
-BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
-SCRATCH_WORDS = 13
+PAIRS = 10  # (ROOM, 2): the same by columns, the sample and behind it the value
+BOUNDS = 11  # int32 (I + 1,): where each column begins in them; and the end
+SCRATCH_WORDS = 12
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
@@ -272,8 +272,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         INDEX: most,
         VALUE: most,
         STARTS: batch * (blocks + 1) if is_sparse else 0,
-        COLUMN_SAMPLES: 0 if scattered else most,
-        COLUMN_VALUES: 0 if scattered else most,
+        PAIRS: 0 if scattered else 2 * most,
         BOUNDS: widths[0] + 1 if is_sparse else 0,
     }
     # unit I of an input is 1, and has a panel of its own where I is a multiple of 16

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.vectors import (
     CONTRACT,
+    FLOATS,
     I32,
     LANES,
     PARTS,
@@ -187,14 +188,16 @@ def _each_list(b: Any, count: Any, at_int_first: Any, at_int_last: Any, step: An
 
 
 def _sum(b: Any, count: Any, index: Any, value: Any, columns: list[Any], stride: Any, sums: list[Any],
-         ways: int = 1) -> list[Any]:  # fmt: skip
+         ways: int = 1, step: int = 1) -> list[Any]:  # fmt: skip
     """The vectors `sums` + sum over q < count of value[q] * row index[q] of a matrix, in this order.
 
-    Few vectors would wait for themselves: the sums of `ways` rows in turn are kept apart, and added at the end.
+    Indices and values stand `step` apart. Few vectors would wait for themselves: the sums of `ways` rows in turn are
+    kept apart, and added at the end.
     """
     width = len(sums)
 
     def add(q: Any, old: list[Any]) -> list[Any]:
+        q = b.mul(q, word(step))
         place = b.mul(b.zext(b.load(at(b, index, q)), WORD), stride)
         left = broadcast(b, b.load(at(b, value, q)))
         right = [vector for column in columns for vector in load(b, row_of(b, at(b, column, place)))]
@@ -239,15 +242,17 @@ def _gather_apart(b: Any, size: int, *arguments: Any) -> None:
     _gather(b, size, *arguments, ways=2)
 
 
-def _column_sums(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_bounds: Any, count: Any, at_matrix: Any,
-                 jump: Any, at_out: Any, stride: Any, x_rate: Any, *, descend: bool = False) -> None:  # fmt: skip
+def _column_sums(b: Any, size: int, at_int_pairs: Any, at_int_bounds: Any, count: Any, at_matrix: Any, jump: Any,
+                 at_out: Any, stride: Any, x_rate: Any, *, descend: bool = False) -> None:  # fmt: skip
     columns, rate = _panels(b, at_matrix, size, jump), broadcast(b, x_rate)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         (out,) = inside
         rows = [pointer for row in _panels(b, out, size, word(PANEL)) for pointer in row_of(b, row)]
         zeros = [ir.Constant(VECTOR, None)] * len(rows)
-        sums = _sum(b, length, at(b, at_int_index, first), at(b, at_value, first), columns, word(PANEL), zeros)
+        index = at(b, at_int_pairs, b.mul(first, word(2)))
+        value = b.bitcast(at(b, index, 1), FLOATS)
+        sums = _sum(b, length, index, value, columns, word(PANEL), zeros, step=2)
         if descend:
             steps = [b.fmul(rate, value) for value in sums]
             sums = [b.fsub(old, value, CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)]
@@ -284,6 +289,22 @@ def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: 
     _each_list(b, count, at_int_first, at_int_last, step, [at_rows], turn)
 
 
+def _add_rows(b: Any, size: int, at_from: Any, jump: Any, count: Any, at_out: Any) -> None:
+    columns = _panels(b, at_from, size, jump)
+
+    def add(i: Any, old: list[Any]) -> list[Any]:
+        place = b.mul(i, word(PANEL))
+        rows = [vector for column in columns for vector in load(b, row_of(b, at(b, column, place)))]
+        return [b.fadd(o, row) for o, row in zip(old, rows, strict=True)]
+
+    sums = repeat(b, count, 1, [ir.Constant(VECTOR, None)] * (size * PARTS), add)
+    store(b, sums, [pointer for row in _panels(b, at_out, size, word(PANEL)) for pointer in row_of(b, row)])
+
+
+# (size, source, jump, count, out): the sum of `count` rows, of `size` panels `jump` apart; those of out stand next to
+# each other.
+add_rows = family("at_from jump count at_out", range(1, PANELS_AT_ONCE + 1), _add_rows)
+
 # Lists of columns and values: the part of a sample's that counts begins at first[step * i] and ends at last[step * i],
 # for i < count.
 # (size, index, value, first, last, step, count, matrix, stride, start, start_step, start_jump, out, out_jump): `size`
@@ -299,12 +320,12 @@ gather_apart = family(_GATHER, range(1, PANELS_APART + 1), _gather_apart)
 scatter = family("at_int_index at_value at_int_first at_int_last step count at_rows jump at_matrix stride x_scale",
                   range(1, PANELS_AT_ONCE + 1), _scatter)  # fmt: skip
 
-# (size, index, value, bounds, count, matrix, jump, out, stride, rate): for `count` columns, whose lists of samples and
-# values lie between `bounds`, the sum of value times row of the matrix, whose panels lie `jump` apart: row k of out,
-# `stride` apart. The second form takes rate times the sum from what stands there: gradient descent at once.
-column_sums = family("at_int_index at_value at_int_bounds count at_matrix jump at_out stride x_rate",
+# (size, pairs, bounds, count, matrix, jump, out, stride, rate): for `count` columns, whose samples, each with its value
+# behind it, lie between `bounds`, the sum of value times row of the matrix, whose panels lie `jump` apart: row k of
+# out, `stride` apart. The second form takes rate times the sum from what stands there: gradient descent at once.
+column_sums = family("at_int_pairs at_int_bounds count at_matrix jump at_out stride x_rate",
                       range(1, PANELS_AT_ONCE + 1), _column_sums)  # fmt: skip
-column_descent = family("at_int_index at_value at_int_bounds count at_matrix jump at_out stride x_rate",
+column_descent = family("at_int_pairs at_int_bounds count at_matrix jump at_out stride x_rate",
                          range(1, PANELS_AT_ONCE + 1), _column_descent)  # fmt: skip
 
 

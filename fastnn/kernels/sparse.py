@@ -18,8 +18,6 @@ from fastnn.kernels.plan import (
     AT_SCALE,
     BLOCKS,
     BOUNDS,
-    COLUMN_SAMPLES,
-    COLUMN_VALUES,
     GROUP_BEGIN,
     GROUP_STRIDE,
     GROUP_WORDS,
@@ -28,6 +26,7 @@ from fastnn.kernels.plan import (
     INPUTS,
     JUMP,
     LISTED,
+    PAIRS,
     PANELS,
     STARTS,
     VALUE,
@@ -37,7 +36,6 @@ from fastnn.kernels.simd import (
     PANELS_APART,
     column_descent,
     column_sums,
-    floats,
     gather,
     gather_apart,
     ints,
@@ -121,9 +119,9 @@ def sort_by_column(w, samples, blocks, scratch):  # type: ignore[no-untyped-def]
     Afterwards the values of column k lie between ``bounds[k]`` and ``bounds[k + 1]``.
     """
     bounds, cursor = ints(scratch[BOUNDS]), ints(scratch[BOUNDS] + FLOAT)  # where a column ends, the next one begins
-    index, value = ints(scratch[INDEX]), floats(scratch[VALUE])
-    to_sample, to_value = ints(scratch[COLUMN_SAMPLES]), floats(scratch[COLUMN_VALUES])
-    starts = ints(scratch[STARTS])
+    # a value is moved as the bits that it is, together with its sample: 20 us for 15,000 of them, apart 27
+    index, value, starts = ints(scratch[INDEX]), ints(scratch[VALUE]), ints(scratch[STARTS])
+    pairs = words(scratch[PAIRS])
     for k in range(w[INPUTS] + 1):
         bounds[k] = 0
     for q in range(starts[samples * (blocks + 1) - 1]):
@@ -136,8 +134,7 @@ def sort_by_column(w, samples, blocks, scratch):  # type: ignore[no-untyped-def]
     for i in range(samples):
         for q in range(starts[i * (blocks + 1)], starts[i * (blocks + 1) + blocks]):
             place = cursor[index[q]]
-            to_sample[place] = i
-            to_value[place] = value[q]
+            pairs[place] = np.int64(i) | np.int64(value[q]) << 32
             cursor[index[q]] = place + 1
 
 
@@ -145,13 +142,11 @@ def sort_by_column(w, samples, blocks, scratch):  # type: ignore[no-untyped-def]
 def sum_columns(job, w, first, last, p, panels, out, scratch):  # type: ignore[no-untyped-def]
     """The gradient's rows of sorted columns first..last: `panels` panels from p on, at `out`, next to each other."""
     deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
-    column_sums(panels, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], bounds, last - first, deltas, job[JUMP], out,
-                PANEL * panels, F(1))  # fmt: skip
+    column_sums(panels, scratch[PAIRS], bounds, last - first, deltas, job[JUMP], out, PANEL * panels, F(1))
 
 
 @part
 def descend_columns(job, w, first, last, p, panels, weights, stride, rate, scratch):  # type: ignore[no-untyped-def]
     """Take `rate` times these rows of the gradient from those at `weights`, `stride` apart."""
     deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
-    column_descent(panels, scratch[COLUMN_SAMPLES], scratch[COLUMN_VALUES], bounds, last - first, deltas, job[JUMP],
-                   weights, stride, rate)  # fmt: skip
+    column_descent(panels, scratch[PAIRS], bounds, last - first, deltas, job[JUMP], weights, stride, rate)
