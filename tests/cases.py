@@ -30,7 +30,7 @@ class Case:
     batch_size: int = 9
     real: bool = True  # float32 input, or uint8
     density: float = 1.0  # share of the input that is not zero
-    scaling: str = "none"  # "none", "scale" (one number), "each" (scale and shift of each feature)
+    scaling: str = "none"  # "none", "scale" (one number), "scales" (one a feature), "each" (shifts too)
     labels: bool = True  # or target rows
     weighted: bool = False
     optimizer: str = "sgd"
@@ -48,6 +48,7 @@ class Case:
         scale: dict[str, tuple[float | tuple[float, ...], float | tuple[float, ...]]] = {
             "none": (1.0, 0.0),
             "scale": (0.7 * unit, 0.0),
+            "scales": (tuple(unit * np.linspace(0.5, 2, inputs)), 0.0),
             "each": (tuple(unit * rng.uniform(0.5, 2, inputs)), tuple(rng.uniform(-1, 1, inputs))),
         }
         rates = [*self.dropout, *[0.0] * len(self.widths)][: len(self.widths)]

@@ -77,7 +77,7 @@ def contest(
 ) -> dict[str, Any]:
     """Run one row.
 
-    In each round every contestant trains for a third of a second, at least an epoch, each from the same first weights.
+    In each round every contestant trains for 0.3 s, at least an epoch, each from the same first weights.
     An epoch before them, which is not counted, compiles what is to be compiled; its time is kept apart.
 
     Parameters
@@ -146,6 +146,7 @@ def summary(turns: Sequence[dict[str, float]]) -> dict[str, Any]:
         "min_s": min(seconds),
         "max_s": max(seconds),
         "seconds": seconds,
+        "epochs": sum(turn["epochs"] for turn in turns),
         "cpu_s": median(turn["cpu_s"] for turn in turns),
         "idle_cpu_s": max(turn["idle_cpu_s"] for turn in turns),
     }

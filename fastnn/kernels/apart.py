@@ -44,13 +44,26 @@ class Apart:
         rows, stride = job.architecture.widths[0] + 1, job.architecture.strides[0]
         pairs = []
         for flat, own in zip((job.parameters, *job.state), self.room, strict=True):
-            columns = np.split(flat[: rows * stride].reshape(rows, stride), np.cumsum(self.places[:, 1]), axis=1)
-            for (begin, width), there in zip(self.places, columns, strict=False):  # the last columns are padding
+            columns = np.split(flat[: rows * stride].reshape(rows, stride), np.cumsum(self.places[:-1, 1]), axis=1)
+            for (begin, width), there in zip(self.places, columns, strict=True):
                 pairs.append((own[begin : begin + rows * width].reshape(rows, width), there))
         for here, there in pairs:
             here[...] = there
         try:
             yield
         finally:
-            for here, there in pairs:
-                there[...] = here
+            _bring_back(pairs)
+
+
+def _bring_back(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Copy each first array to its second, all of them, whatever interrupts."""
+    interrupt: BaseException | None = None
+    while pairs:
+        try:
+            here, there = pairs[-1]
+            there[...] = here
+            pairs.pop()
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

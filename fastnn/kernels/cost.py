@@ -1,7 +1,7 @@
 """What decides how a step is done: a model of its cost.
 
 Times are in cycles of one core, for vectors of the CPU's length; only their ratios matter. They are counted from loads
-and multiply-adds, not fitted to measurements.
+and multiply-adds. What was chosen by measurement says so, and by which.
 """
 
 from fastnn.kernels.simd import PANELS_AT_ONCE
@@ -18,10 +18,10 @@ COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
 IN_PLACE = 32
 
 # Panels of units up to which the gradient is summed sample by sample. Epochs on one thread at batch 32, so and by
-# columns: 784-64-10 62 and 69 ms, 784-128-10 116 and 105.
-SCATTERED = 4
+# columns: 784-64-10 62 and 69 ms, 784-128-10 116 and 105 (AVX-512).
+SCATTERED_PANELS = 4
 
-LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, and int32 counts them
+LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak
@@ -40,7 +40,7 @@ def scatter_pays(outputs: int) -> bool:
 
     By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
     """
-    return -(-outputs // PANEL) <= SCATTERED
+    return -(-outputs // PANEL) <= SCATTERED_PANELS
 
 
 def finest(parameters: int) -> int:

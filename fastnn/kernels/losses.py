@@ -172,7 +172,8 @@ def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoot
 
     with b.if_else(b.icmp_signed("<=", units, word(PANEL))) as (fits, wide):
         with fits:
-            no_padding()
+            if d is not None:
+                no_padding()
             repeat(b, samples, LANES, [], group)
         with wide:
             turn(word(0), [word(0)], Row(b, units, z, t, d, *smoothing))
@@ -289,8 +290,8 @@ def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at
 # is classified right (see reference.hits), unless the loss takes outputs, which no longer tell: there `hits` comes
 # first. d becomes the delta times the sample's share, z the output if it is `shown`. Label smoothing makes a target
 # t * keep + add. Rows of samples are 16 floats apart; targets stand unit by unit, of LANES samples side by side. Where
-# there are more outputs it is one sample at a time, its units side by side. Shares and targets are read in whole
-# vectors: those beyond the last sample must be as its own.
+# there are more outputs it is one sample at a time, its units side by side, and z is the output in any case. Shares and
+# targets are read in whole vectors: those beyond the last sample must be as its own.
 judge = family("units samples at_z at_t at_d at_share at_loss at_hit shown x_keep x_add", range(len(LOSSES)), _judge)
 
 
@@ -302,5 +303,5 @@ def _hits(b: Any, _: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit
     _for_samples(b, units, samples, at_z, at_t, None, (nothing, nothing), turn, False, word(0))
 
 
-# (1, units, samples, z, t, hit): whether each sample is classified right, as in `judge`
-hits = family("units samples at_z at_t at_hit", [1], _hits)
+# (0, units, samples, z, t, hit): whether each sample is classified right, as in `judge`
+hits = family("units samples at_z at_t at_hit", [0], _hits)

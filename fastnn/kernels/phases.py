@@ -143,25 +143,25 @@ def take_targets(job, rows, samples, side_by_side, units, t):  # type: ignore[no
 
 
 @part
-def judge_samples(job, w, alpha, samples, slot, training, z, t, d, share):  # type: ignore[no-untyped-def]
+def judge_samples(job, w, alpha, samples, slot, mode, z, t, d, share):  # type: ignore[no-untyped-def]
     """Hits, losses, outputs and deltas of samples whose rows are 16 floats apart, or of one alone."""
     units, numbers, smoothing, here = w[OUTPUTS], doubles(job[AT_NUMBERS]), 0.0, FLOAT * slot
-    if training:
+    if mode >= GRADIENT:
         smoothing = numbers[SMOOTHING]
     if job[ACTIVATED]:
-        hits(1, units, samples, z, t, job[AT_HITS] + here)
+        hits(0, units, samples, z, t, job[AT_HITS] + here)
         activate(w[ACTIVATION], samples, units, z, d, alpha)
-    judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + here, job[AT_HITS] + here, 0 if training else 1,
+    judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + here, job[AT_HITS] + here, mode == PREDICT,
           F(1.0 - smoothing), F(smoothing / numbers[SMOOTHING_CLASSES]))  # fmt: skip
 
 
 @fast
-def finish_outputs(job, first, last, begin, weight, training, at_order, scratch):  # type: ignore[no-untyped-def]
+def finish_outputs(job, first, last, begin, weight, mode, at_order, scratch):  # type: ignore[no-untyped-def]
     """The outputs' activation, losses and hits of samples first..last, and the deltas times each sample's share."""
     layer = job[LAYERS] - 1
     w, jump, alpha = layer_of(job, layer), job[JUMP], number_of(job, layer, ARGUMENT)
     units, panels, weights = w[OUTPUTS], w[PANELS], floats(job[AT_WEIGHTS])
-    share, t, slot = floats(scratch[SHARES]), scratch[TARGETS], first if training else begin + first
+    share, t, slot = floats(scratch[SHARES]), scratch[TARGETS], first if mode >= GRADIENT else begin + first
     rows, each = words(at_order + WORD * (begin + first)), 1.0 / weight if weight > 0 else 0.0
     for i in range(last - first):
         share[i] = F(weights[rows[i]] * each) if job[AT_WEIGHTS] else F(each)
@@ -170,7 +170,7 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
         take_targets(job, rows, last - first, np.int64(LANES), units, t)
-        judge_samples(job, w, alpha, last - first, slot, training, z, t, d, scratch[SHARES])
+        judge_samples(job, w, alpha, last - first, slot, mode, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
@@ -179,7 +179,7 @@ def finish_outputs(job, first, last, begin, weight, training, at_order, scratch)
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):
                 row[PANEL * p + j], delta[PANEL * p + j] = source[j], F(0)
-        judge_samples(job, w, alpha, np.int64(1), slot + i, training, scratch[ROW], t, scratch[DELTA],
+        judge_samples(job, w, alpha, np.int64(1), slot + i, mode, scratch[ROW], t, scratch[DELTA],
                       scratch[SHARES] + FLOAT * i)  # fmt: skip
         for p in range(panels):
             outputs, deltas = floats(z + FLOAT * (p * jump + PANEL * i)), floats(d + FLOAT * (p * jump + PANEL * i))
@@ -230,7 +230,7 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order,
                 dense.forward(w, jump, start, stop, parameters, out, scratch)
             if layer < layers - 1:
                 finish_hidden(job, layer, start, stop, begin, epoch, training, order)
-        finish_outputs(job, start, stop, begin, weight, training, at_order, scratch)
+        finish_outputs(job, start, stop, begin, weight, mode, at_order, scratch)
         if mode == PREDICT:
             for i in range(start, stop):
                 say(job, i, begin + i)

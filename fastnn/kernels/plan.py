@@ -17,16 +17,13 @@ from fastnn.kernels.apart import Apart
 from fastnn.kernels.barrier import state_words
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
-from fastnn.kernels.reading import ALIKE
+from fastnn.kernels.reading import ALIKE, BYTES, FLOATS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
 from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 from fastnn.rng import drop_threshold
-
-# How the input is given: rows of bytes or of floats, and whether the first layer reads all of it or what is not zero.
-BYTES, FLOATS = 0, 1
 
 # ---------------------------------------------------------------- the tables
 
@@ -92,7 +89,7 @@ LAYER_NUMBERS = 2
 (
     INPUTS,  # I
     OUTPUTS,  # O
-    PANELS,  # that its O units take
+    PANELS,  # that its O units take: STRIDE / 16
     STRIDE,  # floats from one row of W to the next
     OFFSET,  # where W begins in the flat buffer; b stands behind its I rows
     ACTIVATION,  # code
@@ -201,7 +198,7 @@ def edges_of(job: Job, scattered: bool) -> np.ndarray:
     """Where blocks of columns begin (BLOCKS + 1,): a block of W by the panels summed at once stays in a near cache."""
     inputs = job.architecture.widths[0]
     blocks = 1 if scattered else -(-inputs // cost.COLUMNS_AT_ONCE)
-    edges = inputs * np.arange(blocks + 1) // blocks // 8 * 8  # eight columns are listed at a time
+    edges = inputs * np.arange(blocks + 1) // blocks // 8 * 8  # so many columns are listed at a time, or 64
     edges[-1] = inputs
     return edges
 
@@ -299,9 +296,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else batch
     words = np.zeros(JOB_WORDS, np.int64)
-    places = np.zeros((groups, GROUP_WORDS), np.int64)
-    places[:, GROUP_BEGIN] = [PANEL * begin for begin, _ in parts]
-    places[:, GROUP_STRIDE] = net.strides[0]
+    group_places = np.zeros((groups, GROUP_WORDS), np.int64)
+    group_places[:, GROUP_BEGIN] = [PANEL * begin for begin, _ in parts]
+    group_places[:, GROUP_STRIDE] = net.strides[0]
     plan = Plan(
         key,
         words,
@@ -312,7 +309,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.zeros(samples, np.float32),
         np.zeros((samples if everything else 0, widths[-1]), np.float32),
         aligned_zeros(0 if everything else net.size),
-        places,
+        group_places,
         None,
         [],
     )
@@ -322,7 +319,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
         for values in (net.scale, net.shift)
     )
-    if groups > 1 and not everything and job.clip_norm == 0:  # a stored gradient is applied by whole rows
+    # not for a stored gradient: that is applied by whole rows
+    if 1 < threads <= groups and not everything and job.clip_norm == 0:
         plan.apart = Apart.of([PANEL * (end - begin) for begin, end in parts], widths[0] + 1, 1 + len(job.state))
     plan.kept += [table, scratch, squares, scale, shift, edges, granules, sums, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data

@@ -84,7 +84,7 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             w = layer_of(job, job[LAYERS] - 1)
             for k in range(0, w[INPUTS], PANEL):
                 for p in range(w[PANELS]):
-                    dense.gradient(w, job[JUMP], 0, samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
+                    dense.gradient(w, job[JUMP], np.int64(0), samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
         return stamp
 
     return run
@@ -100,9 +100,10 @@ def make_sparse_forward(stamp: int, cache: bool) -> Any:
     def run(at_job: int, samples: int, times: int) -> int:
         for _ in range(times):
             job = words(at_job)
-            w, out = layer_of(job, 0), layer_of(job, 1)[AT_INPUTS]
+            w, out, scratch = layer_of(job, 0), layer_of(job, 1)[AT_INPUTS], scratch_of(job, 0)
             for first in range(0, samples, BLOCK):
-                sparse.forward(job, w, first, min(first + BLOCK, samples), 0, job[GROUPS], out, scratch_of(job, 0))
+                last = min(first + BLOCK, samples)
+                sparse.forward(job, w, first, last, np.int64(0), job[GROUPS], out, scratch)
         return stamp
 
     return run

@@ -46,7 +46,7 @@ def masked_load(b: Any, pointer: Any, align: int, there: Any) -> Any:
 EIGHT = 8
 PERMUTED = "avx2" in cpu.features()  # eight values at a time; elsewhere one by one
 COMPRESSED = {"avx512vbmi2", "avx512bw"} <= cpu.features()
-ALIKE = 2  # bytes of one scale
+BYTES, FLOATS, ALIKE = range(3)  # what rows are of; bytes of one scale
 MANY, CHUNK = 64, 4096  # of them are moved at once; that are noted before they become float32
 
 
@@ -116,7 +116,7 @@ def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: 
     if kind == ALIKE and COMPRESSED:
         _list_alike(b, at_x, at_scale, first, last, at_int_index, at_value, at_int_start)
         return
-    floats = kind == 1
+    floats = kind == FLOATS
     x = at_x if floats else b.bitcast(at_x, BYTE.as_pointer())
 
     def one(k: Any, inside: list[Any]) -> list[Any]:
@@ -142,10 +142,8 @@ def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: 
         values = raw if floats else b.uitofp(raw, wide)
         scale = b.load(b.bitcast(at(b, at_scale, k), wide.as_pointer()), align=4)
         places = b.zext(b.load(b.gep(_places(b.module), [word(0), b.zext(mask, WORD)]), align=8), whole)
-        name = "llvm.x86.avx2.permps"
-        permute = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(wide, [wide, whole]), name)
-        column = b.insert_element(ir.Constant(whole, ir.Undefined), b.trunc(k, I32), ir.Constant(I32, 0))
-        columns = b.shuffle_vector(column, column, ir.Constant(whole, [0] * EIGHT))
+        permute = _function(b, "llvm.x86.avx2.permps", wide, [wide, whole])
+        columns = splat(b, b.trunc(k, I32), whole)
         index = b.bitcast(at(b, at_int_index, n), whole.as_pointer())
         b.store(b.add(columns, places), index, align=4)
         value = b.bitcast(at(b, at_value, n), wide.as_pointer())

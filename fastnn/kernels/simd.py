@@ -343,13 +343,9 @@ def _make_cast(source: Any, target: Any, convert: str) -> Callable[..., Any]:
     return cast
 
 
-float_bits = _make_cast(types.float32, types.int32, "bitcast")  # the bits of a float32, as an int32
-bits_float = _make_cast(types.int32, types.float32, "bitcast")  # and back
-
 # An address as a pointer that can be indexed. Unlike an array it has no owner: each use of an owned array counts its
 # references in memory that all threads share, which took longer than the arithmetic of 784-300-10.
 floats = _make_cast(types.intp, types.CPointer(types.float32), "inttoptr")
 doubles = _make_cast(types.intp, types.CPointer(types.float64), "inttoptr")
 words = _make_cast(types.intp, types.CPointer(types.int64), "inttoptr")
 ints = _make_cast(types.intp, types.CPointer(types.int32), "inttoptr")
-octets = _make_cast(types.intp, types.CPointer(types.uint8), "inttoptr")

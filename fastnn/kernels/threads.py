@@ -18,7 +18,7 @@ from fastnn.layers import Architecture
 # by pieces: 24-8-2, batch 64 [14, 1.13] and batch 200 [42, 0.71]; 32-16-2, batch 128 [72, 0.77].
 WORTH_A_THREAD = 100_000
 SAMPLES_WORTH_A_THREAD = 8
-WORTH_A_THREAD_APART = 20_000  # by units or by pieces
+WORTH_A_PART = 20_000  # by units or by pieces
 PIECE, PIECES = 64, 8  # samples of a piece at least, and pieces of a batch at most
 
 SPARSE = 0.5  # density up to which the first layer likely reads only what is not zero, which knows no pieces
@@ -89,12 +89,13 @@ def resolve(threads: int | str, architecture: Architecture, batch_size: int, den
     if threads == "auto":
         first = architecture.widths[0] * architecture.widths[1]
         work = batch_size * (architecture.parameters - (1 - density) * first)
-        most, worth = batch_size // SAMPLES_WORTH_A_THREAD, WORTH_A_THREAD
+        count = min(batch_size // SAMPLES_WORTH_A_THREAD, int(work) // WORTH_A_THREAD)
         if density <= SPARSE:
-            most, worth = max(most, -(-architecture.widths[1] // PANEL)), WORTH_A_THREAD_APART
+            panels = -(-architecture.widths[1] // PANEL)
+            count = max(count, min(panels, int(work) // WORTH_A_PART))
         elif number := pieces(architecture, batch_size):
-            most, worth = number, WORTH_A_THREAD_APART
-        return max(1, min(available(), most, int(work) // worth))
+            count = min(number, int(work) // WORTH_A_PART)
+        return max(1, min(available(), count))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise ConfigError(f'threads must be "auto" or a whole number from 1 to 1024, not {threads!r}')
     return threads

@@ -130,6 +130,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "dense bytes": {"real": False, "scaling": "each"},
     "sparse": {"density": 0.2},
     "sparse bytes": {"density": 0.2, "real": False, "scaling": "scale"},
+    "sparse bytes of many scales": {"density": 0.2, "real": False, "scaling": "scales"},
     "dropout on the input": {"dropout": (0.2, 0.2)},
 }
 
@@ -150,7 +151,8 @@ def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kern
     CHECKS[kernel](kernels.backend("fused"), replace(LARGE, threads=1, batch_size=290, **FORMS[form]))
 
 
-# The ways to the gradient of a first layer, and the words of the plan that tell them: SCATTERED, IN_PLACE, PIECES.
+# The ways to the gradient of a first layer, and the words of the plan that tell them: SCATTERED, IN_PLACE, PIECES. On
+# sparse input, threads work on groups of units that stand apart.
 WAYS: dict[str, tuple[dict[str, Any], tuple[bool, bool, bool]]] = {
     "by columns": ({"widths": (205, 150, 10), "density": 0.1, "batch_size": 40}, (False, False, False)),
     "scattered": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 40}, (True, False, False)),
@@ -173,6 +175,23 @@ def test_each_way_to_the_first_gradient(backend: str, way: str, threads: int, op
         kernels.backend(backend).train(job, case.order(), 0, 0, case.steps(1))
         found = job.workspace.words[[plan.SCATTERED, plan.IN_PLACE, plan.PIECES]]
         assert tuple(found > 0) == words
+        assert (job.workspace.apart is not None) == (1 < threads <= job.workspace.words[plan.GROUPS])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_gradient_between_two_steps_is_that_of_the_flat_parameters(optimizer: str) -> None:
+    """Training on two threads moves the first layer apart; what comes after sees it where it was, and changed."""
+    case = replace(WAY, **WAYS["by columns"][0], threads=2, optimizer=optimizer)
+    fused, job, steps, rows = kernels.backend("fused"), case.job(), case.steps(2), np.arange(case.batch_size)
+    fused.train(job, case.order(), 0, 0, steps[:1])
+    assert job.workspace.apart is not None
+    _, gradient = fused.gradients(job, rows)
+    np.testing.assert_array_equal(gradient, fused.gradients(copied(job), rows)[1])
+    again = copied(job)
+    for either in (job, again):
+        fused.train(either, case.order(), 0, 1, steps[1:])
+    np.testing.assert_array_equal(job.parameters, again.parameters)
+    np.testing.assert_array_equal(job.state, again.state)
 
 
 # ---------------------------------------------------------------- many steps

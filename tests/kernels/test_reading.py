@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from fastnn.kernels.reading import ALIKE, CHUNK, list_values
-
-BYTES, FLOATS = 0, 1
+from fastnn.kernels.reading import ALIKE, BYTES, CHUNK, FLOATS, list_values
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +30,10 @@ def test_values_are_listed_with_their_columns(run, kind, inputs, density, seed, 
     rng = np.random.default_rng(seed)
     row = rng.integers(1, 256, inputs) * (rng.random(inputs) < density)
     x = row.astype(np.float32 if kind == FLOATS else np.uint8)
-    scale = np.full(inputs, 0.3, np.float32) if kind == ALIKE else rng.random(inputs, np.float32)
+    scale = np.full(inputs + 1, 0.3, np.float32) if kind == ALIKE else rng.random(inputs, np.float32)
     first = data.draw(st.integers(0, inputs))
     last = data.draw(st.integers(first, inputs))
-    before, room = 3, np.count_nonzero(row) + 20
+    before, room = 3, np.count_nonzero(row) + 64
     index, value = np.full(room, -1, np.int32), np.full(room, -1, np.float32)
     start = np.array([before, -1], np.int32)
     run(kind, *(a.ctypes.data for a in (x, scale)), first, last, *(a.ctypes.data for a in (index, value, start)))
@@ -43,8 +41,9 @@ def test_values_are_listed_with_their_columns(run, kind, inputs, density, seed, 
     assert start.tolist() == [before, before + len(columns)]
     np.testing.assert_array_equal(index[before : start[1]], columns)
     np.testing.assert_array_equal(value[before : start[1]], row[columns].astype(np.float32) * scale[columns])
-    assert (index[:before] == -1).all()
-    assert (value[:before] == -1).all()
+    for listed in (index, value):
+        assert (listed[:before] == -1).all()
+        assert (listed[start[1] + 15 :] == -1).all()
 
 
 @pytest.mark.parametrize("kind", [BYTES, ALIKE])

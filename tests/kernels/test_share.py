@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastnn.kernels import plan
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
@@ -19,7 +20,6 @@ from fastnn.kernels.plan import (
     groups_of,
 )
 from fastnn.kernels.share import SAMPLES, SCORE, TRAIN, granules
-from fastnn.kernels.simd import PANELS_AT_ONCE
 
 WIDTHS, PANELS = (784, 300, 16, 1, 10), (19, 1, 1, 1)
 
@@ -49,10 +49,11 @@ def test_each_parameter_is_in_one_granule_and_each_layer_is_shared_evenly(thread
 
 
 @pytest.mark.parametrize(("panels", "threads", "groups"), [(19, 1, 5), (19, 2, 6), (2, 2, 2), (1, 2, 1), (50, 4, 16)])
-def test_groups_of_units(panels, threads, groups):
+def test_groups_of_units(monkeypatch, panels, threads, groups):
     """With vectors of eight: groups of four panels at most, of two in a narrow layer; for each thread as many."""
-    if PANELS_AT_ONCE == 4:
-        assert groups_of(panels, threads) == groups
+    monkeypatch.setattr(plan, "PANELS_AT_ONCE", 4)
+    monkeypatch.setattr(plan, "PANELS_APART", 2)
+    assert groups_of(panels, threads) == groups
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_few_parameters_have_gradients_for_pieces_of_a_batch(architecture, batch
 def test_pieces_make_less_work_worth_a_thread_and_bound_the_threads(cores):
     assert threads.resolve("auto", SMALL, 200) == 2
     assert threads.resolve("auto", net(8), 256) == 4
-    assert threads.resolve("auto", net(8), 256, density=0.2) == 8
+    assert threads.resolve("auto", net(8), 256, density=0.2) == 3
 
 
 def test_a_number_is_taken_at_its_word(cores):
