@@ -284,3 +284,48 @@ def test_the_real_kernel_is_made_anew_after_an_edit_in_another_file(tmp_path):
     assert "where(z <= 0.0, 0.0, z)" in text
     rows.write_text(text.replace("where(z <= 0.0, 0.0, z)", "where(z <= 0.0, 0.0, z + z)"))
     assert run() == ["True", "2.0"]
+
+
+class Thread:
+    """Stands for a thread that has started."""
+
+    def __init__(self, native_id):
+        self.native_id = native_id
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
+def test_threads_that_start_on_one_cpu_are_spread_out(monkeypatch):
+    """Threads 11 and 12 stand on CPU 5 beside the caller, 13 has one for itself; there is no room for a fourth."""
+    allowed, moves = {5, 6, 7, 8}, []
+    on = {threading.get_native_id(): 5, 11: 5, 12: 5, 13: 7, 14: 5}
+    monkeypatch.setattr(launch, "_cpu_of", on.__getitem__)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: set(allowed))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cpus: moves.append((thread, cpus)))
+    helpers = [Thread(number) for number in (13, 11, 12, 14)]
+    found = launch.spread_out(helpers)
+    assert moves == [(13, {7}), (11, {6}), (12, {8})]
+    assert found == dict.fromkeys(helpers[:3], allowed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not tell where threads are")
+def test_where_a_thread_is():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {max(before)})
+        assert launch._cpu_of(threading.get_native_id()) == max(before)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_thread_that_has_ended_is_no_error():
+    ended = threading.Thread(target=int)
+    ended.start()
+    ended.join()
+    launch.spread_out([ended])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
+def test_the_caller_may_go_where_it_could_before():
+    before = os.sched_getaffinity(0)
+    launch.in_threads(lambda thread, threads: None, 3, (), np.zeros(state_words(3), np.int32))
+    assert os.sched_getaffinity(0) == before
