@@ -303,7 +303,7 @@ def test_threads_that_start_on_one_cpu_are_spread_out(monkeypatch):
     monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cpus: moves.append((thread, cpus)))
     helpers = [Thread(number) for number in (13, 11, 12, 14)]
     launch.spread_out(helpers)
-    assert moves == [(13, {7}), (11, {6}), (12, {8})]
+    assert moves == [(threading.get_native_id(), {5}), (13, {7}), (11, {6}), (12, {8})]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not tell where threads are")
@@ -316,15 +316,22 @@ def test_where_a_thread_is():
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
 def test_a_thread_that_has_ended_is_no_error():
     ended = threading.Thread(target=int)
     ended.start()
     ended.join()
-    launch.spread_out([ended])
+    before = os.sched_getaffinity(0)
+    try:
+        launch.spread_out([ended])
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
 def test_the_caller_may_go_where_it_could_before():
-    before = os.sched_getaffinity(0)
-    launch.in_threads(lambda thread, threads: None, 3, (), np.zeros(state_words(3), np.int32))
+    before, during = os.sched_getaffinity(0), {}
+    launch.in_threads(lambda thread, threads: during.update({thread: os.sched_getaffinity(0)}), 2, (),
+                      np.zeros(state_words(2), np.int32))  # fmt: skip
     assert os.sched_getaffinity(0) == before
+    assert len(before) == 1 or (during[0].isdisjoint(during[1]) and len(during[0]) == len(during[1]) == 1)
