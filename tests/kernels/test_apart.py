@@ -3,8 +3,9 @@
 from contextlib import suppress
 
 import numpy as np
+import pytest
 
-from fastnn.kernels.apart import Apart
+from fastnn.kernels.apart import Apart, _bring_back
 from fastnn.kernels.job import Examples, Job
 from fastnn.layers import Architecture, Dense, Input
 
@@ -28,3 +29,25 @@ def test_groups_stand_by_themselves_and_what_they_become_comes_back():
     for now, flat in zip([mine.parameters, *mine.state], before, strict=True):
         np.testing.assert_array_equal(now[: 6 * 80], flat[: 6 * 80] + 1000)
         np.testing.assert_array_equal(now[6 * 80 :], flat[6 * 80 :])
+
+
+class Interrupting:
+    """Stands for an array: the first time that something is put into it, Ctrl-C comes."""
+
+    def __init__(self):
+        self.held = None
+        self.calls = 0
+
+    def __setitem__(self, place, values):
+        self.calls += 1
+        if self.calls == 1:
+            raise KeyboardInterrupt
+        self.held = values
+
+
+def test_an_interrupt_while_all_is_brought_back_waits_until_it_is():
+    there, other = Interrupting(), np.zeros(3)
+    with pytest.raises(KeyboardInterrupt):
+        _bring_back([(np.ones(3), other), (np.full(3, 2.0), there)])
+    np.testing.assert_array_equal(there.held, np.full(3, 2.0))
+    np.testing.assert_array_equal(other, np.ones(3))
