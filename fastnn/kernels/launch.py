@@ -141,7 +141,8 @@ def spread_out(helpers: list[threading.Thread]) -> None:
     Linux wakes a thread on the CPU of the one that wakes it, and may leave it there for many milliseconds, with others
     idle: on two CPUs of a virtual machine 10 of 12 starts went so. Epochs of 784-30-10, batch 10, then took 53 ms
     instead of 30; 14 of 37 when threads were only placed, none of 26 when they were kept. Beside two busy programs two
-    threads took 0.77 of one thread's time, and kept so 0.84 to 1.23. Where the system does not tell where threads are, nothing is done.
+    threads took 0.77 of one thread's time, and kept so 0.84 to 1.23. Where the system does not tell where threads are,
+    nothing is done.
     """
     with suppress(OSError, ValueError, IndexError):  # a thread may have ended meanwhile
         free = os.sched_getaffinity(0)
