@@ -282,7 +282,7 @@ class Fit:
             self.epoch_seconds += now - clock
             self.train_seconds += now - clock
             clock = now
-            self._check()
+            self._check(interrupted)
             self._call("on_advance")
             self._heed(interrupted)
         self._finish_epoch(kernels, clock)
@@ -344,9 +344,12 @@ class Fit:
         effective = self.optimizer.coefficients(rates, self.epoch * self.steps)
         return np.column_stack([effective, rates * self.decay])
 
-    def _check(self) -> None:
+    def _check(self, interrupted: list[bool]) -> None:
+        """Whether all is finite: the loss; the weights where they may be kept, for to read them all takes its time."""
         if not np.isfinite(self.totals.loss):
             raise self._diverged("loss")
+        if self.step < self.steps and not interrupted:
+            return
         for what, values in (("weights", self.network.flat), ("state of the optimizer", self.job.state)):
             if not np.isfinite(values).all():
                 raise self._diverged(what)

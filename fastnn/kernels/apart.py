@@ -1,6 +1,7 @@
 """A first layer's parameters in another order: each group of its units by itself.
 
-A CPU fetches the lines before and after those that are asked for. Where threads have the units of a row by turns, each
+On dense input a group is a panel, whose rows then follow each other, as the tiles read them. On sparse input a CPU
+fetches the lines before and after those that are asked for. Where threads have the units of a row by turns, each
 so takes away what another one is about to change.
 """
 
@@ -19,6 +20,7 @@ class Apart:
     """A place for the first layer's parameters, and for the optimiser's state of them.
 
     784-128-10 on sparse input, two threads, batch 10 and 32: 103 and 77 ms an epoch; in the flat buffers 212 and 105.
+    784-300-10 on dense input, batch 100, two threads: units shared out and apart 0.86 of the time.
 
     Parameters
     ----------

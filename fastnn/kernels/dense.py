@@ -9,13 +9,13 @@ import numpy as np
 from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_DELTAS,
-    AT_INPUTS,
+    AT_W,
     DEPTH,
     INPUTS,
-    OFFSET,
     OUTPUTS,
     PACKED,
-    PANELS,
+    PANEL_STEP,
+    ROW_STEP,
     STRIDE,
     TILE,
 )
@@ -38,33 +38,31 @@ TILES_WORTH_A_COPY = 4
 
 
 @part
-def forward(w, jump, first, last, parameters, out, scratch):  # type: ignore[no-untyped-def]
-    """Z of samples first..last, in panels at `out`."""
-    depth, stride = w[INPUTS], w[STRIDE]
-    weights = parameters + FLOAT * w[OFFSET]
-    bias = weights + FLOAT * depth * stride
+def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ignore[no-untyped-def]
+    """Z of samples first..last and panels begin..end of the units, in panels at `out`; of the inputs at `inputs`."""
+    depth, step, across = w[INPUTS], w[ROW_STEP], w[PANEL_STEP]
     samples = last - first
     tiles = (samples + TILE_ROWS - 1) // TILE_ROWS
     for k in range(0, depth, DEPTH):
         rows = min(DEPTH, depth - k)
-        inputs = w[AT_INPUTS] + FLOAT * (k // PANEL * jump)
-        for p in range(w[PANELS]):
-            right, right_stride = weights + FLOAT * (k * stride + PANEL * p), stride
-            if tiles >= TILES_WORTH_A_COPY and w[PANELS] > 1:
-                copy_panel(1, right, stride, rows, scratch[PACKED])
-                right, right_stride = scratch[PACKED], PANEL
-            fetched = rows // tiles if p + 1 < w[PANELS] else 0
+        for p in range(begin, end):
+            weights = w[AT_W] + FLOAT * p * across
+            right, right_step = weights + FLOAT * k * step, step
+            if tiles >= TILES_WORTH_A_COPY and step > PANEL:
+                copy_panel(1, right, step, rows, scratch[PACKED])
+                right, right_step = scratch[PACKED], PANEL
+            fetched = rows // tiles if p + 1 < end else 0
             for tile in range(tiles):
-                fetch_panel(1, weights + FLOAT * ((k + fetched * tile) * stride + PANEL * (p + 1)), stride, fetched)
-                i, end = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
+                fetch_panel(1, weights + FLOAT * ((k + fetched * tile) * step + across), step, fetched)
+                i, stop = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
                 z = out + FLOAT * (p * jump + PANEL * i)
-                start, step = (bias + FLOAT * PANEL * p, 0) if k == 0 else (z, PANEL)
-                left = inputs + FLOAT * PANEL * i
-                tile_by_samples(end - i, left, jump, right, right_stride, rows, start, step, z)
+                start, apart = (weights + FLOAT * depth * step, 0) if k == 0 else (z, PANEL)
+                left = inputs + FLOAT * (k // PANEL * jump + PANEL * i)
+                tile_by_samples(stop - i, left, jump, right, right_step, rows, start, apart, z)
 
 
 @part
-def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[no-untyped-def]
+def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-def]
     """The deltas of the layer below, in panels at `below`: what stands there, times delta W^T."""
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
     samples = last - first
@@ -72,7 +70,7 @@ def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[
     for p in range((inputs + PANEL - 1) // PANEL):
         for o in range(0, outputs, DEPTH):
             columns = min(DEPTH, outputs - o)
-            weights = parameters + FLOAT * (w[OFFSET] + stride * PANEL * p + o)
+            weights = w[AT_W] + FLOAT * (stride * PANEL * p + o)
             transpose_panel(1, weights, stride, inputs - PANEL * p, columns, scratch[PACKED])
             for tile in range(tiles):
                 i, end = samples * tile // tiles, samples * (tile + 1) // tiles
@@ -89,17 +87,17 @@ def backward(w, jump, first, last, parameters, below, scratch):  # type: ignore[
 
 
 @part
-def gradient(w, jump, first, samples, k, end, p, out):  # type: ignore[no-untyped-def]
+def gradient(w, inputs, jump, first, samples, k, end, p, out):  # type: ignore[no-untyped-def]
     """What `samples` samples from `first` on give to rows k..end of the gradient: 16 floats a row, at `out`.
 
-    The rows are all in one panel of inputs, and p is a panel of the outputs.
+    The rows are all in one panel of inputs, which are at `inputs`, and p is a panel of the outputs.
     """
     sums = floats(out)
     for j in range(PANEL * (end - k)):
         sums[j] = F(0)
     tiles = (end - k + TILE_ROWS - 1) // TILE_ROWS
     for i in range(0, samples, AT_ONCE):
-        left = w[AT_INPUTS] + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
+        left = inputs + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
         right = w[AT_DELTAS] + FLOAT * (p * jump + PANEL * (first + i))
         for tile in range(tiles):
             row, stop = (end - k) * tile // tiles, (end - k) * (tile + 1) // tiles

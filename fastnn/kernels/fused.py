@@ -8,8 +8,8 @@ A step has two phases, whatever the depth:
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
 Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
 fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Two more phases are
-there for some jobs only. Where the first layer reads only what is not zero and there are several threads, its units are
-shared out before 1. Clipping needs the whole gradient's norm first: its rows are stored, and a last phase applies them.
+there for some jobs only. Where there are several threads, they mostly share out the units of the first layer, before 1.
+Clipping needs the whole gradient's norm first: its rows are stored, and a last phase applies them.
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
@@ -25,7 +25,7 @@ from fastnn.kernels import launch, sparse
 from fastnn.kernels.barrier import claim, finish
 from fastnn.kernels.gradients import add_up, clip_scale, over_rows, over_stored, piece_gradient
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
-from fastnn.kernels.phases import layer_of, over_samples, over_units, scratch_of
+from fastnn.kernels.phases import layer_of, over_samples, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_BARRIER,
     AT_WEIGHTS,
@@ -82,7 +82,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         job, order = words(at_job), words(at_order)
         barrier, weights, store, phase = job[AT_BARRIER], floats(job[AT_WEIGHTS]), stores(job, mode), np.int64(0)
         for s in range(steps):
-            begin, hyper, scale, listed, sorted_ = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False, False
+            begin, hyper, scale, taken, sorted_ = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False, False
             size = min(batch, samples - begin)
             weight = float(size)
             if job[AT_WEIGHTS]:
@@ -97,11 +97,12 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     first, last = claim(barrier, thread, threads, phase, count)
                     if last == 0:
                         break
-                    # lists are a thread's own, and made when they are needed: who comes late needs fewer of them
-                    of_lists = job[SPARSE] and kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
-                    if not listed and (kind == UNITS or (of_lists and threads > 1)):
-                        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, at_order, scratch_of(job, thread))
-                        listed = True
+                    # each thread takes the batch for itself, when it needs it: who comes late needs it less often
+                    of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
+                    again = of_first and (by_units(job, mode, threads) or (job[SPARSE] and threads > 1))
+                    if not taken and (kind == UNITS or again):
+                        take_batch(job, size, begin, epoch, at_order, scratch_of(job, thread))
+                        taken = True
                     if kind == UNITS:
                         over_units(job, thread, first, last, size)
                     elif kind == SAMPLES:
@@ -110,11 +111,11 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                             here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
                             over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
                             if pieces:
-                                piece_gradient(job, piece, here, there)
+                                piece_gradient(job, piece, here, there, scratch_of(job, thread))
                     elif kind == ROWS:
                         if first == 0:
                             add_up(job, size, weight, at_order + 8 * begin)
-                        if of_lists and not job[SCATTERED] and not sorted_:
+                        if of_first and job[SPARSE] and not job[SCATTERED] and not sorted_:
                             sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
                             sorted_ = True
                         over_rows(job, thread, first, last, size, store, hyper)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part, spliced
-from fastnn.kernels.phases import FLOAT, WORD, layer_of, scratch_of
+from fastnn.kernels.phases import FLOAT, WORD, inputs_of, layer_of, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
@@ -25,6 +25,7 @@ from fastnn.kernels.plan import (
     AT_STATE,
     AT_STATE_2,
     AT_TOTALS,
+    AT_W,
     AT_WEIGHTS,
     BEGIN,
     CLIP_NORM,
@@ -33,6 +34,7 @@ from fastnn.kernels.plan import (
     FIRST,
     FIRST_SQUARE,
     FROM_PANEL,
+    GROUPS,
     IN_PLACE,
     INPUTS,
     JUMP,
@@ -41,9 +43,11 @@ from fastnn.kernels.plan import (
     OF_LAYER,
     OF_PANELS,
     OFFSET,
+    PANEL_STEP,
     PANELS,
     PIECES,
     ROW,
+    ROW_STEP,
     SCATTERED,
     SECOND,
     SIZE,
@@ -131,7 +135,7 @@ def pass_on_group(job, granule, k, rows, g, store, hyper):  # type: ignore[no-un
 
 
 @part
-def piece_gradient(job, number, first, last):  # type: ignore[no-untyped-def]
+def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untyped-def]
     """What samples first..last, piece `number` of the batch, give to all gradients, kept tile by tile."""
     at = job[AT_PIECES] + FLOAT * number * job[SIZE]
     for layer in range(job[LAYERS]):
@@ -140,7 +144,7 @@ def piece_gradient(job, number, first, last):  # type: ignore[no-untyped-def]
             end = min(k + PANEL, rows)
             for p in range(w[PANELS]):
                 tile = at + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
-                dense.gradient(w, job[JUMP], first, last - first, k, end, p, tile)
+                dense.gradient(w, inputs_of(job, layer, scratch), job[JUMP], first, last - first, k, end, p, tile)
 
 
 @part
@@ -156,18 +160,22 @@ def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
 
 
 @spliced
-def dense_rows(job, layer, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """Rows first..last of a dense layer's gradient; `first` begins a panel of inputs."""
-    w = layer_of(job, layer)
-    for k in range(first, last, PANEL):
+def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """A granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
+    layer, last, begin = granule[OF_LAYER], granule[END], granule[FROM_PANEL]
+    w, inputs = layer_of(job, layer), inputs_of(job, layer, scratch)
+    for k in range(granule[BEGIN], last, PANEL):
         end = min(last, k + PANEL)
-        for p in range(w[PANELS]):
+        for p in range(begin, begin + granule[OF_PANELS]):
             if job[PIECES]:
                 add_pieces(job, w, k, end - k, p, scratch[TILE])
             else:
-                fetch_panel(1, job[AT_PARAMETERS] + FLOAT * (w[OFFSET] + w[STRIDE] * k + PANEL * p), w[STRIDE], end - k)
-                dense.gradient(w, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
-            pass_on(job, w, k, end - k, PANEL * p, np.int64(PANEL), scratch[TILE], store, hyper)
+                fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p), w[ROW_STEP], end - k)
+                dense.gradient(w, inputs, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
+            if layer == 0 and job[GROUPS]:
+                pass_on_group(job, granule, k, end - k, scratch[TILE], store, hyper)
+            else:
+                pass_on(job, w, k, end - k, PANEL * p, np.int64(PANEL), scratch[TILE], store, hyper)
 
 
 @part
@@ -211,7 +219,7 @@ def square_sums(job, granule):  # type: ignore[no-untyped-def]
     """
     w, squares = layer_of(job, granule[OF_LAYER]), doubles(job[AT_SQUARES] + WORD * granule[FIRST_SQUARE])
     begin, end, panels, gradient = granule[BEGIN], granule[END], granule[OF_PANELS], job[AT_GRADIENT]
-    by_panels = granule[OF_LAYER] == 0 and job[SPARSE]
+    by_panels = granule[OF_LAYER] == 0 and job[GROUPS] > 0
     for number in range(panels if by_panels else end - begin):
         total = 0.0
         for other in range(end - begin if by_panels else panels):
@@ -240,11 +248,10 @@ def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-u
     scratch = scratch_of(job, thread)
     for number in range(begin, end):
         granule = granule_of(job, number)
-        layer = granule[OF_LAYER]
-        if layer == 0 and job[SPARSE]:
+        if granule[OF_LAYER] == 0 and job[SPARSE]:
             sparse_rows(job, granule, size, store, hyper, scratch)
         else:
-            dense_rows(job, layer, granule[BEGIN], granule[END], size, store, hyper, scratch)
+            dense_rows(job, granule, size, store, hyper, scratch)
         if store:
             square_sums(job, granule)
 

@@ -22,7 +22,6 @@ from fastnn.kernels.plan import (
     AT_LOSSES,
     AT_NUMBERS,
     AT_OUTPUTS,
-    AT_PARAMETERS,
     AT_PREDICTIONS,
     AT_SCALE,
     AT_SCRATCH,
@@ -31,7 +30,9 @@ from fastnn.kernels.plan import (
     AT_WEIGHTS,
     BLOCK,
     DELTA,
+    FIRST_INPUTS,
     GROUPS,
+    HALVES,
     INPUT,
     INPUTS,
     JOB_NUMBERS,
@@ -87,9 +88,10 @@ def number_of(job, layer, place):  # type: ignore[no-untyped-def]
 
 
 @fast
-def expand(job, w, x, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
+def expand(job, x, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
     """Row r of the data, at x, scaled, shifted and dropped, into the panels of sample i."""
-    inputs, jump, a = w[INPUTS], job[JUMP], w[AT_INPUTS] + FLOAT * PANEL * i
+    w, jump, a = layer_of(job, 0), job[JUMP], scratch[FIRST_INPUTS] + FLOAT * PANEL * i
+    inputs = w[INPUTS]
     spread(job[INPUT], x, job[AT_SCALE], job[AT_SHIFT], inputs, a, jump)
     if training and w[THRESHOLD]:
         kept, threshold, seed = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD]), np.uint64(job[SEED])
@@ -196,13 +198,46 @@ def say(job, i, slot):  # type: ignore[no-untyped-def]
         row[o] = floats(job[AT_OUTPUTS] + FLOAT * (o // PANEL * job[JUMP] + PANEL * i))[o % PANEL]
 
 
+@part
+def inputs_of(job, layer, scratch):  # type: ignore[no-untyped-def]
+    """Where this thread finds a layer's input in panels."""
+    return layer_of(job, layer)[AT_INPUTS] if layer > 0 else scratch[FIRST_INPUTS]
+
+
+@part
+def expand_all(job, first, last, begin, epoch, training, at_order, scratch):  # type: ignore[no-untyped-def]
+    """The inputs of samples first..last of the batch that begins at `begin`, in this thread's panels."""
+    inputs, order = layer_of(job, 0)[INPUTS], words(at_order)
+    for i in range(first, last):
+        x = take_row(job, inputs, at_order, begin + i, begin + last)
+        expand(job, x, order[begin + i], i, epoch, training, scratch)
+
+
+@part
+def take_batch(job, size, begin, epoch, at_order, scratch):  # type: ignore[no-untyped-def]
+    """The inputs of a batch, all of them, as this thread needs them for its units of the first layer."""
+    if job[SPARSE]:
+        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, at_order, scratch)
+    else:
+        expand_all(job, np.int64(0), size, begin, epoch, True, at_order, scratch)
+
+
 @spliced
 def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
-    """Z of the first layer for groups first..last of its units, of all samples, which this thread has listed."""
-    out = job[AT_OUTPUTS] if job[LAYERS] == 1 else layer_of(job, 1)[AT_INPUTS]
-    for start in range(0, size, BLOCK):  # their Z stays in a near cache from block to block of columns
-        stop = min(start + BLOCK, size)
-        sparse.forward(job, layer_of(job, 0), start, stop, first, last, out, scratch_of(job, thread))
+    """Z of the first layer for granules first..last of its units, of all samples: this thread has taken the batch."""
+    out, scratch = job[AT_OUTPUTS] if job[LAYERS] == 1 else layer_of(job, 1)[AT_INPUTS], scratch_of(job, thread)
+    if job[SPARSE]:
+        for start in range(0, size, BLOCK):  # their Z stays in a near cache from block to block of columns
+            stop = min(start + BLOCK, size)
+            sparse.forward(job, layer_of(job, 0), start, stop, first, last, out, scratch)
+        return
+    while first < last:  # a granule is a panel for a half of the samples
+        p, half, panels = first // HALVES, first % HALVES, (last - first) // HALVES
+        here, there, taken = np.int64(0), size, HALVES * panels
+        if half or panels == 0:
+            here, there, panels, taken = size * half // HALVES, size * (half + 1) // HALVES, 1, 1
+        dense.forward(layer_of(job, 0), scratch[FIRST_INPUTS], job[JUMP], here, there, p, p + panels, out, scratch)
+        first += taken
 
 
 @spliced
@@ -212,22 +247,21 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order,
     `ready`: Z of the first layer is there.
     """
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
-    parameters, order = job[AT_PARAMETERS], words(at_order)
+    order = words(at_order)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         for layer in range(layers):
             w = layer_of(job, layer)
             out = job[AT_OUTPUTS] if layer == layers - 1 else layer_of(job, layer + 1)[AT_INPUTS]
-            if layer == 0 and job[SPARSE]:
-                if not ready:
-                    sparse.unpack(job, first, start, stop, begin, at_order, scratch)
-                    sparse.forward(job, w, start, stop, np.int64(0), job[GROUPS], out, scratch)
-            else:
+            if layer == 0 and not ready and job[SPARSE]:
+                sparse.unpack(job, first, start, stop, begin, at_order, scratch)
+                sparse.forward(job, w, start, stop, np.int64(0), job[GROUPS], out, scratch)
+            elif layer > 0 or not ready:
                 if layer == 0:
-                    for i in range(start, stop):
-                        x = take_row(job, w[INPUTS], at_order, begin + i, begin + last)
-                        expand(job, w, x, order[begin + i], i, epoch, training, scratch)
-                dense.forward(w, jump, start, stop, parameters, out, scratch)
+                    expand_all(job, start, stop, begin, epoch, training, at_order, scratch)
+                dense.forward(
+                    w, inputs_of(job, layer, scratch), jump, start, stop, np.int64(0), w[PANELS], out, scratch
+                )
             if layer < layers - 1:
                 finish_hidden(job, layer, start, stop, begin, epoch, training, order)
         finish_outputs(job, start, stop, begin, weight, mode, at_order, scratch)
@@ -237,4 +271,4 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order,
         if training:
             for layer in range(layers - 1, 0, -1):
                 below = layer_of(job, layer - 1)[AT_DELTAS]
-                dense.backward(layer_of(job, layer), jump, start, stop, parameters, below, scratch)
+                dense.backward(layer_of(job, layer), jump, start, stop, below, scratch)

@@ -46,7 +46,7 @@ _place, JOB_WORDS = count(), 46
     SPARSE,  # whether the first layer reads only what is not zero
     SCATTERED,  # whether its gradient is summed sample by sample
     IN_PLACE,  # and, where it descends the gradient, right onto W
-    GROUPS,  # of the first layer's panels, which threads share out; 0 where its input is dense
+    GROUPS,  # of the first layer's panels, which threads share out; 0 where they share out samples
     AT_GROUPS,  # int64 (GROUPS, GROUP_WORDS): where their columns of W, and of the optimiser's state, stand
     AT_FIRST,  # what these places are counted from
     AT_FIRST_STATE,
@@ -90,14 +90,17 @@ LAYER_NUMBERS = 2
     INPUTS,  # I
     OUTPUTS,  # O
     PANELS,  # that its O units take: STRIDE / 16
-    STRIDE,  # floats from one row of W to the next
-    OFFSET,  # where W begins in the flat buffer; b stands behind its I rows
+    STRIDE,  # floats from one row of W to the next, in the flat buffer
+    OFFSET,  # where W begins in it; b stands behind its I rows
+    AT_W,  # where the step reads it, and the floats there from row to row, and from panel to panel
+    ROW_STEP,
+    PANEL_STEP,
     ACTIVATION,  # code
     AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
     AT_DELTAS,  # dLoss/dZ in panels
     THRESHOLD,  # of the dropout on its input; 0: none
-) = range(9)
-LAYER_WORDS = 9
+) = range(12)
+LAYER_WORDS = 12
 
 # A group's words: where its columns of row 0 begin, and the floats from there to those of the next row.
 GROUP_BEGIN, GROUP_STRIDE = range(2)
@@ -110,16 +113,17 @@ GRANULE_WORDS = 9
 
 # A thread's scratch: addresses.
 PACKED, TILE, ROW, DELTA, TARGETS, SHARES, SUMS = range(7)
-# And, where the first layer reads only what is not zero:
-INDEX, VALUE = 7, 8  # int32 and float32 (ROOM,): columns and values, sample by sample
-STARTS = 9  # int32 (B, BLOCKS + 1): where each block of columns begins in them
-PAIRS = 10  # (ROOM, 2): the same by columns, the sample and behind it the value
-BOUNDS = 11  # int32 (I + 1,): where each column begins in them; and the end
-SCRATCH_WORDS = 12
+FIRST_INPUTS = 7  # the first layer's input in panels, unless it reads only what is not zero: then
+INDEX, VALUE = 8, 9  # int32 and float32 (ROOM,): columns and values, sample by sample
+STARTS = 10  # int32 (B, BLOCKS + 1): where each block of columns begins in them
+PAIRS = 11  # (ROOM, 2): the same by columns, the sample and behind it the value
+BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
+SCRATCH_WORDS = 13
 
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
+HALVES = 2  # of a batch, in which a panel of units of a dense first layer is claimed
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
 
@@ -146,6 +150,7 @@ class Plan:
     hits: np.ndarray
     predictions: np.ndarray
     gradient: np.ndarray
+    layers: np.ndarray  # the table of their words
     places: np.ndarray  # of the groups, in the flat buffers
     apart: Apart | None
     kept: list[np.ndarray]  # alive as long as the plan
@@ -204,7 +209,7 @@ def edges_of(job: Job, scattered: bool) -> np.ndarray:
 
 
 def groups_of(panels: int, threads: int) -> int:
-    """How many groups of the first layer's panels there are: as few as can be, for each thread as many."""
+    """How many groups of panels a first layer on sparse input has: as few as can be, for each thread as many."""
     most = PANELS_APART if panels <= PANELS_APART else PANELS_AT_ONCE
     return min(panels, -(-panels // most // threads) * threads)
 
@@ -217,8 +222,8 @@ def cut(panels: int, groups: int, group: int) -> tuple[int, int]:
 def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: bool) -> tuple[np.ndarray, int]:
     """The granules of all layers' rows (GRANULES, GRANULE_WORDS), in the order of the threads' shares; and SQUARES.
 
-    A granule is a panel of inputs, all units of it; or, where the first layer reads only what is not zero, a group of
-    units, and a range of columns, all of them if the gradient is scattered. The last rows have that of b too. A row's
+    A granule is a panel of inputs, all units of it; or, where the first layer has groups of units, such a group, and a
+    range of inputs, all of them if the gradient is scattered. The last rows have that of b too. A row's
     work differs from layer to layer, so each share has its part of every layer: granules are dealt out by how far down
     their layer they stand.
     """
@@ -254,6 +259,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     scattered = is_sparse and cost.scatter_pays(widths[1])
     edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
+    if not (is_sparse or everything or pieces) and batch * widths[0] <= cost.OWN_INPUTS:
+        groups = panels_of(widths[1])
+    own_inputs = not is_sparse and 1 < threads <= groups
     parts = [cut(panels_of(widths[1]), groups, group) for group in range(groups)]
     granules, squares_of = granules_of(widths, threads, groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
@@ -266,6 +274,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         TARGETS: max(widest, PANEL * BLOCK),
         SHARES: BLOCK + PANEL,
         SUMS: widths[0] * PANEL * PANELS_AT_ONCE if scattered else 0,
+        FIRST_INPUTS: panels_of(widths[0] + 1) * jump if own_inputs else 0,
         INDEX: most,
         VALUE: most,
         STARTS: batch * (blocks + 1) if is_sparse else 0,
@@ -273,15 +282,24 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         BOUNDS: widths[0] + 1 if is_sparse else 0,
     }
     # unit I of an input is 1, and has a panel of its own where I is a multiple of 16
-    sizes = [0 if layer == 0 and is_sparse else panels_of(width + 1) * jump for layer, width in enumerate(widths[:-1])]
+    sizes = [panels_of(width + 1) * jump for width in widths[:-1]]
+    if is_sparse or own_inputs:
+        sizes[0] = 0
     sizes += [panels_of(width) * jump for width in widths[1:]] + [panels_of(widths[-1]) * jump]
     # each buffer on cache lines of its own; 32-bit words
     places = np.cumsum([0] + [-(-size // PANEL) * PANEL + PANEL for size in [*sizes, *[*own.values()] * threads]])
     memory = aligned_zeros(int(places[-1]))
     address = memory.ctypes.data + 4 * places
-    for layer, width in enumerate(widths[:-1]):
-        if sizes[layer]:
-            start = int(places[layer]) + width // PANEL * jump + width % PANEL
+    scratch = np.zeros((threads, SCRATCH_WORDS), np.int64)
+    scratch[:, list(own)] = address[len(sizes) : -1].reshape(threads, len(own))
+    inputs = list(zip(widths, sizes, address.tolist(), strict=False))[:layers]
+    if own_inputs:
+        inputs += [(widths[0], own[FIRST_INPUTS], at) for at in scratch[:, FIRST_INPUTS].tolist()]
+    elif not is_sparse:
+        scratch[:, FIRST_INPUTS] = address[0]
+    for width, size, at in inputs:
+        if size:
+            start = (at - memory.ctypes.data) // 4 + width // PANEL * jump + width % PANEL
             memory[start : start + PANEL * batch : PANEL] = 1
     table = np.zeros((layers, LAYER_WORDS), np.int64)
     for layer in range(layers):
@@ -289,10 +307,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         row[[INPUTS, OUTPUTS]] = widths[layer], widths[layer + 1]
         row[[PANELS, STRIDE]] = panels_of(widths[layer + 1]), net.strides[layer]
         row[[OFFSET, AT_INPUTS, AT_DELTAS]] = net.weight_offsets[layer], address[layer], address[layers + layer]
+        row[[ROW_STEP, PANEL_STEP]] = net.strides[layer], PANEL
         row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
         row[THRESHOLD] = drop_threshold(net.dropout[layer])
-    scratch = np.zeros((threads, SCRATCH_WORDS), np.int64)
-    scratch[:, list(own)] = address[len(sizes) : -1].reshape(threads, len(own))
     state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else batch
     words = np.zeros(JOB_WORDS, np.int64)
@@ -309,6 +326,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.zeros(samples, np.float32),
         np.zeros((samples if everything else 0, widths[-1]), np.float32),
         aligned_zeros(0 if everything else net.size),
+        table,
         group_places,
         None,
         [],
@@ -320,7 +338,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         for values in (net.scale, net.shift)
     )
     # not for a stored gradient: that is applied by whole rows
-    if 1 < threads <= groups and not everything and job.clip_norm == 0:
+    worth_it = threads > 1 if is_sparse else widths[0] * net.strides[0] <= cost.MOVED
+    if threads <= groups and not everything and job.clip_norm == 0 and worth_it:
         plan.apart = Apart.of([PANEL * (end - begin) for begin, end in parts], widths[0] + 1, 1 + len(job.state))
     plan.kept += [table, scratch, squares, scale, shift, edges, granules, sums, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
@@ -342,6 +361,9 @@ def take_apart(plan: Plan) -> None:
     assert plan.apart is not None
     plan.words[AT_GROUPS] = plan.apart.places.ctypes.data
     plan.words[AT_FIRST : AT_FIRST_STATE_2 + 1] = [*[own.ctypes.data for own in plan.apart.room], 0, 0][:3]
+    if not plan.words[SPARSE]:
+        row = plan.layers[0]
+        row[[AT_W, ROW_STEP, PANEL_STEP]] = plan.words[AT_FIRST], PANEL, PANEL * (row[INPUTS] + 1)
 
 
 def _fill_in(plan: Plan, job: Job) -> None:
@@ -359,6 +381,8 @@ def _fill_in(plan: Plan, job: Job) -> None:
     slots = [row.ctypes.data for row in job.state]
     words[[AT_STATE, AT_STATE_2]] = words[[AT_FIRST_STATE, AT_FIRST_STATE_2]] = [*slots, 0, 0][:2]
     words[[AT_FIRST, AT_GROUPS]] = job.parameters.ctypes.data, plan.places.ctypes.data
+    plan.layers[:, AT_W] = job.parameters.ctypes.data + 4 * plan.layers[:, OFFSET]
+    plan.layers[0, [ROW_STEP, PANEL_STEP]] = plan.layers[0, STRIDE], PANEL
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
     settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
     plan.numbers[:JOB_NUMBERS] = settings

@@ -17,7 +17,6 @@ from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_INPUTS,
     AT_OUTPUTS,
-    AT_PARAMETERS,
     BLOCK,
     BLOCKS,
     COLUMNS,
@@ -49,7 +48,8 @@ def make_forward(stamp: int, cache: bool) -> Any:
             w = layer_of(job, job[LAYERS] - 1)
             for first in range(0, samples, BLOCK):
                 last = min(first + BLOCK, samples)
-                dense.forward(w, job[JUMP], first, last, job[AT_PARAMETERS], job[AT_OUTPUTS], scratch)
+                end, out = w[PANELS], job[AT_OUTPUTS]
+                dense.forward(w, w[AT_INPUTS], job[JUMP], first, last, np.int64(0), end, out, scratch)
         return stamp
 
     return run
@@ -68,7 +68,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
             w, below = layer_of(job, job[LAYERS] - 1), layer_of(job, job[LAYERS] - 2)[AT_DELTAS]
             for first in range(0, samples, BLOCK):
                 last = min(first + BLOCK, samples)
-                dense.backward(w, job[JUMP], first, last, job[AT_PARAMETERS], below, scratch)
+                dense.backward(w, job[JUMP], first, last, below, scratch)
         return stamp
 
     return run
@@ -84,7 +84,8 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             w = layer_of(job, job[LAYERS] - 1)
             for k in range(0, w[INPUTS], PANEL):
                 for p in range(w[PANELS]):
-                    dense.gradient(w, job[JUMP], np.int64(0), samples, k, min(k + PANEL, w[INPUTS]), p, scratch[TILE])
+                    end = min(k + PANEL, w[INPUTS])
+                    dense.gradient(w, w[AT_INPUTS], job[JUMP], np.int64(0), samples, k, end, p, scratch[TILE])
         return stamp
 
     return run

@@ -13,7 +13,9 @@ from fastnn.kernels.plan import (
     GRANULE_WORDS,
     GRANULES,
     GROUPS,
+    HALVES,
     PIECES,
+    SPARSE,
 )
 from fastnn.kernels.simd import doubles, words
 
@@ -33,7 +35,7 @@ def stores(job, mode):  # type: ignore[no-untyped-def]
 
 @part
 def by_units(job, mode, threads):  # type: ignore[no-untyped-def]
-    """Whether a first layer that reads only what is not zero has a phase of its own, in which units are claimed.
+    """Whether the first layer has a phase of its own, in which units are claimed.
 
     That needs units for all threads: else each thread does its samples.
     """
@@ -44,7 +46,7 @@ def by_units(job, mode, threads):  # type: ignore[no-untyped-def]
 def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     """How many granules a phase has: with 0 there is none of this kind in a step."""
     if kind == UNITS:
-        return job[GROUPS] if by_units(job, mode, threads) else 0
+        return job[GROUPS] * (1 if job[SPARSE] else HALVES) if by_units(job, mode, threads) else 0
     if kind == SAMPLES and mode >= GRADIENT and job[PIECES]:
         return job[PIECES]
     if kind == SAMPLES:

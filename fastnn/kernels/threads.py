@@ -12,13 +12,15 @@ from fastnn.layers import Architecture
 # Multiply-adds of a step, of inputs not zero, that make another thread worth what cores have to exchange: inputs
 # and deltas, and the weights that the other one has changed. Where all weights are exchanged, each must be used by some
 # samples too. In brackets, thousands of multiply-adds of a step, and the time of two threads by that of one:
-# all weights (dense first layer): 32-16-2, batch 32 [13, 1.24]; 100-50-10, batch 16 [90, 1.07]; 784-30-10, batch 10
-# [238, 1.07] and batch 16 [381, 0.91]; 32-64-64-4, batch 32 [205, 0.90];
-# by units (sparse first layer): 784-30-10, batch 10 [48, 0.85]; 784-128-10, batch 10 [200, 0.74];
+# by samples, all weights exchanged: 32-16-2, batch 32 [13, 1.24]; 32-64-64-4, batch 32 [205, 0.90];
+# by units of a dense first layer: 64-32-4, batch 16 [35, 1.06]; 100-50-10, batch 16 [90, 0.83]; 784-30-10, batch 10
+# [238, 0.66]; 784-300-10, batch 2 [476, 0.62] and 8 [1900, 0.59];
+# by units of a sparse one: 784-30-10, batch 10 [48, 0.85]; 784-128-10, batch 10 [200, 0.74];
 # by pieces: 24-8-2, batch 64 [14, 1.13] and batch 200 [42, 0.71]; 32-16-2, batch 128 [72, 0.77].
 WORTH_A_THREAD = 100_000
 SAMPLES_WORTH_A_THREAD = 8
-WORTH_A_PART = 20_000  # by units or by pieces
+WORTH_UNITS = 50_000
+WORTH_A_PART = 20_000  # by units of a sparse layer or by pieces
 PIECE, PIECES = 64, 8  # samples of a piece at least, and pieces of a batch at most
 
 SPARSE = 0.5  # density up to which the first layer likely reads only what is not zero, which knows no pieces
@@ -90,11 +92,13 @@ def resolve(threads: int | str, architecture: Architecture, batch_size: int, den
         first = architecture.widths[0] * architecture.widths[1]
         work = batch_size * (architecture.parameters - (1 - density) * first)
         count = min(batch_size // SAMPLES_WORTH_A_THREAD, int(work) // WORTH_A_THREAD)
+        panels = -(-architecture.widths[1] // PANEL)
         if density <= SPARSE:
-            panels = -(-architecture.widths[1] // PANEL)
             count = max(count, min(panels, int(work) // WORTH_A_PART))
         elif number := pieces(architecture, batch_size):
             count = min(number, int(work) // WORTH_A_PART)
+        else:
+            count = max(count, min(panels, int(work) // WORTH_UNITS))
         return max(1, min(available(), count))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise ConfigError(f'threads must be "auto" or a whole number from 1 to 1024, not {threads!r}')

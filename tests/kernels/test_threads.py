@@ -40,15 +40,19 @@ def test_auto_is_bounded_by_the_environment_and_the_quota(cores):
 def test_auto_gives_little_work_to_one_thread(cores):
     assert threads.resolve("auto", net(8), 1) == 1
     assert threads.resolve("auto", Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")]), 50) == 1
-    assert threads.resolve("auto", net(300), 1) == 1
-    assert threads.resolve("auto", net(100), 10) == 1
-    assert threads.resolve("auto", net(100), 16) == 2
     assert threads.resolve("auto", net(30), 100) == 8
+
+
+def test_units_of_a_dense_first_layer_need_no_samples_and_bound_the_threads(cores):
+    assert threads.resolve("auto", net(100), 1) == 1
+    assert threads.resolve("auto", net(100), 2) == 3
+    assert threads.resolve("auto", net(30), 10) == 2
+    assert threads.resolve("auto", net(30), 2) == 1
+    assert threads.resolve("auto", net(300), 2) == 8
 
 
 def test_units_of_a_sparse_first_layer_need_less_work_and_bound_the_threads(cores):
     assert threads.resolve("auto", net(30), 10, density=0.2) == 2
-    assert threads.resolve("auto", net(30), 10) == 1
     assert threads.resolve("auto", net(30), 4, density=0.2) == 1
     assert threads.resolve("auto", net(80), 10, density=0.2) == 5
 
