@@ -3,7 +3,8 @@
 A phase has a number of granules. Each thread has a share of them, and takes from it one half of what is left at a time;
 who has nothing left takes from the others in the same way. The barrier counts finished granules, not arrivals: a
 thread that the system has put aside, or not yet begun, holds up nobody unless amid a chunk, and a slower core gets less
-work. Which thread does a granule changes no result.
+work. Who has accounted for its granules may do something for itself before it waits. Which thread does a granule
+changes no result.
 
 Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
 __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after `PATIENCE`, so that not
@@ -212,7 +213,7 @@ def claim(state, thread, threads, phase, count):  # type: ignore[no-untyped-def]
 
 @part
 def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
-    """Account for `done` granules of a phase that has nothing left to claim, and wait until all `count` are done.
+    """Account for `done` granules of a phase that has nothing left to claim; who accounts for the last opens the next.
 
     Parameters
     ----------
@@ -220,15 +221,10 @@ def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
         As for `claim`; `count` is at least 1.
     done : int
         How many of them the caller has claimed, and done.
-
-    Returns
-    -------
-    bool
-        True if the work is aborted: whoever sees it must return at once.
     """
     if threads == 1:
         _store_long(state + 4 * GONE, (phase + 1) << 32)
-        return _load(state + 4 * ABORTED) != 0
+        return
     # who has done nothing may be late, and must not touch what counts the work of another phase by now
     if done > 0 and _add(state + 4 * DONE, np.int32(done)) + done == count:
         _store(state + 4 * DONE, np.int32(0))
@@ -237,14 +233,29 @@ def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
         _store(state + 4 * GENERATION, np.int32(phase + 1))
         if _load(state + 4 * SLEEPERS) > 0:
             _wake(state + 4 * GENERATION)
-    else:
-        spins = 0
-        while spins < SPINS and _load(state + 4 * GENERATION) <= phase:
-            _pause(state)
-            spins += 1
-        if spins == SPINS:
-            _add(state + 4 * SLEEPERS, ONE)
-            while _load(state + 4 * GENERATION) <= phase and _load(state + 4 * ABORTED) == 0:
-                _wait(state + 4 * GENERATION, np.int32(phase))
-            _add(state + 4 * SLEEPERS, np.int32(-1))
+
+
+@part
+def wait(state, threads, phase):  # type: ignore[no-untyped-def]
+    """Wait until all of a phase is done, after `finish`.
+
+    Parameters
+    ----------
+    state, threads, phase
+        As for `claim`.
+
+    Returns
+    -------
+    bool
+        True if the work is aborted: whoever sees it must return at once.
+    """
+    spins = 0
+    while threads > 1 and spins < SPINS and _load(state + 4 * GENERATION) <= phase:
+        _pause(state)
+        spins += 1
+    if spins == SPINS:
+        _add(state + 4 * SLEEPERS, ONE)
+        while _load(state + 4 * GENERATION) <= phase and _load(state + 4 * ABORTED) == 0:
+            _wait(state + 4 * GENERATION, np.int32(phase))
+        _add(state + 4 * SLEEPERS, np.int32(-1))
     return _load(state + 4 * ABORTED) != 0

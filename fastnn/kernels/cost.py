@@ -4,14 +4,13 @@ Times are in cycles of one core, for vectors of the CPU's length; only their rat
 and multiply-adds. What was chosen by measurement says so, and by which.
 """
 
-from fastnn.kernels.simd import PANELS_AT_ONCE
 from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
-# Of columns of W, by the panels that are summed at once. More than a first-level cache of 32 KiB: few pixels are often
-# set, and shorter lists cost more. Forward on 784-300, batch 100, one thread: 24 KiB 137 ms an epoch, 48 116, 96 117.
-BLOCK_BYTES = 48 * 2**10
-COLUMNS_AT_ONCE = BLOCK_BYTES // (4 * PANEL * PANELS_AT_ONCE)
+# Of columns of W, by the panels of a group. More than a first-level cache of 32 KiB: few pixels are often set, and
+# shorter lists cost more. Epochs of 784-300-10, batch 100, on one and two threads: 48 KiB 183 and 114 ms, 80 183 and
+# 111, 128 191 and 113, 256 209 and 124.
+BLOCK_BYTES = 80 * 2**10
 
 # Samples of a batch whose gradient is scattered right onto W: a row is then rounded as often as it has samples, not
 # once, but no sums are zeroed and read. Epoch of 784-30-10, batch 10, one thread: 57 ms instead of 81.

@@ -199,10 +199,9 @@ def room(job: Job, batch: int) -> int:
     return batch * examples.longest + PANEL
 
 
-def edges_of(job: Job, scattered: bool) -> np.ndarray:
-    """Where blocks of columns begin (BLOCKS + 1,): a block of W by the panels summed at once stays in a near cache."""
-    inputs = job.architecture.widths[0]
-    blocks = 1 if scattered else -(-inputs // cost.COLUMNS_AT_ONCE)
+def edges_of(inputs: int, panels: int) -> np.ndarray:
+    """Where blocks of columns begin (BLOCKS + 1,): a block of W by the panels of a group stays in a near cache."""
+    blocks = max(1, -(-inputs * panels * PANEL * 4 // cost.BLOCK_BYTES))
     edges = inputs * np.arange(blocks + 1) // blocks // 8 * 8  # so many columns are listed at a time, or 64
     edges[-1] = inputs
     return edges
@@ -257,12 +256,13 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     pieces = 0 if everything or is_sparse else pieces_of(net, batch)
     jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
     scattered = is_sparse and cost.scatter_pays(widths[1])
-    edges = edges_of(job, scattered) if is_sparse else np.zeros(2, np.int64)
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
     if not (is_sparse or everything or pieces) and batch * widths[0] <= cost.OWN_INPUTS:
         groups = panels_of(widths[1])
     own_inputs = not is_sparse and 1 < threads <= groups
     parts = [cut(panels_of(widths[1]), groups, group) for group in range(groups)]
+    # a gradient that is scattered goes through all of a sample's columns at once
+    edges = edges_of(widths[0], max(end - begin for begin, end in parts) if is_sparse and not scattered else 0)
     granules, squares_of = granules_of(widths, threads, groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)

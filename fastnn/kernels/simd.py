@@ -43,7 +43,9 @@ TOGETHER = 8 if REGISTERS < 32 else 4
 BYTE = ir.IntType(8)
 CHAINS = 8  # vectors that must be summed at once: two units multiply and add, and each takes four cycles
 PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
-PANELS_AT_ONCE = CHAINS // PARTS  # that the sparse loops sum at once; half as many again were no faster
+# Panels that the sparse loops sum at once. With eight, two threads took 184 ms for an epoch of 784-256-128-64-10, batch
+# 100, so 172 (AVX-512).
+PANELS_AT_ONCE = min(6, CHAINS // PARTS)
 
 # ---------------------------------------------------------------- dense tiles
 

@@ -16,6 +16,7 @@ from fastnn.kernels.barrier import (
     claim,
     finish,
     state_words,
+    wait,
 )
 from fastnn.layers import aligned_zeros
 
@@ -29,7 +30,8 @@ def take(state, thread, threads, phase, count):
 
 @njit(nogil=True)
 def end(state, threads, phase, done, count):
-    return finish(state, threads, phase, done, count)
+    finish(state, threads, phase, done, count)
+    return wait(state, threads, phase)
 
 
 @njit(nogil=True)
@@ -49,7 +51,8 @@ def work(thread, threads, state, counts, did):
                 break
             did[thread, phase, first:last] += 1
             done += last - first
-        if finish(state, threads, phase, done, counts[phase]):
+        finish(state, threads, phase, done, counts[phase])
+        if wait(state, threads, phase):
             return -1
         missing += counts[phase] - did[:, phase].sum()
     return missing

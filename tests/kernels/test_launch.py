@@ -13,15 +13,16 @@ from numba import njit
 
 import fastnn
 from fastnn.kernels import launch
-from fastnn.kernels.barrier import finish, state_words
+from fastnn.kernels.barrier import finish, state_words, wait
 from fastnn.layers import aligned_zeros
 
 
 @njit(nogil=True)
 def meet(state, threads, phases):
     """Each thread does one of the granules of each phase, so that all must wait for each other."""
-    for phase in range(phases):  # noqa: SIM110 - compiled
-        if finish(state, threads, phase, 1, threads):
+    for phase in range(phases):
+        finish(state, threads, phase, 1, threads)
+        if wait(state, threads, phase):
             return True
     return False
 
