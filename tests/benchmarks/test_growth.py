@@ -113,10 +113,12 @@ def test_the_slope_of_memory_is_bytes_for_each_raw_byte():
 
 def test_more_than_promised_is_said():
     lines = [peaks((10, 0), (20, 784 * 10)), peaks((10, 0), (20, 784 * 14))]
-    assert memory.excesses({"command": 2**20, "lines": lines}) == [
+    assert memory.excesses({"command": 2**20, "compiling": 2**20, "lines": lines}) == [
         "memory of a fit: 1.40 bytes for each raw byte, more than 1.3"
     ]
-    assert "400 MiB, more than 350" in memory.excesses({"command": 400 * 2**20, "lines": []})[0]
+    for which in ("command", "compiling"):
+        found = {"command": 2**20, "compiling": 2**20, "lines": []} | {which: 400 * 2**20}
+        assert "400 MiB, more than 350" in memory.excesses(found)[0]
 
 
 def test_files_of_images_repeated_are_read_back(tmp_path):

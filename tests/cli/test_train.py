@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fastnn import plots
 from fastnn.cli import train as command
 from fastnn.config import Config, read_toml
 from fastnn.errors import MissingExtraError
+from fastnn.kernels import cache
 
 LONGER = ["--epochs", 4, "--dropout", 0.2, "--optimizer", "momentum"]
 FILES = {"config.toml", "history.jsonl", "model.safetensors", "last.safetensors", "summary.json"}
@@ -142,14 +144,30 @@ def test_without_matplotlib_a_run_ends_well(train, monkeypatch, tmp_path):
     assert files(tmp_path / "run") == FILES
 
 
-def test_compiling_is_told(train, monkeypatch):
+@pytest.mark.parametrize(
+    ("kept", "works", "told"),
+    [(cache.State(Path("here")), True, 1), (cache.State(Path("here")), False, 1), (cache.State(None), False, 0),
+     (cache.State(Path("here"), fresh=True), True, 0)],
+)  # fmt: skip
+def test_another_process_compiles_if_that_can_be_kept(train, monkeypatch, kept, works, told):
     class Kernels:
+        make = None
+
         @staticmethod
         def warm():
-            return 12.34, True
+            return 0.5, not works
 
+    def run(words, **how):
+        commands.append(words[1:])
+        return subprocess.CompletedProcess(words, 0 if works else 1)
+
+    commands: list[list[str]] = []
     monkeypatch.setattr(command, "backend", lambda name: Kernels)
-    assert "compiled the kernels in 12.3 s\n" in train()[1]
+    monkeypatch.setattr(cache, "state", lambda make: kept)
+    monkeypatch.setattr(subprocess, "run", run)
+    output = train("--backend", "fused")[1]
+    assert commands == [["-m", "fastnn", "warmup"]] * told
+    assert len(re.findall("^compiled the kernels in [0-9.]+ s$", output, re.MULTILINE)) == (told or not works)
 
 
 # ---------------------------------------------------------------- what is refused, and loses nothing
