@@ -285,9 +285,10 @@ def measure(threads: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
     Returns
     -------
     dict
-        As JSON holds it: `threads`, `peak` (GFLOP/s), `bandwidths` (GB/s by level), and `kernels`, each with its
-        `name`, `limit` (what is expected to limit it), `gflops`, `intensity` (FLOP/byte), `level` (where its data
-        lie), `roof` (GFLOP/s), `bound` (which roof that is) and `share` of it.
+        As JSON holds it: `threads`, `peak` (GFLOP/s), `bandwidths` (GB/s by level), `round_trip` (ns between two
+        cores; 0 with one thread), and `kernels`, each with its `name`, `limit` (what is expected to limit it),
+        `gflops`, `intensity` (FLOP/byte), `level` (where its data lie), `roof` (GFLOP/s), `bound` (which roof that
+        is) and `share` of it.
     """
     backend("fused").warm()
     above = roofs(threads)
@@ -308,4 +309,10 @@ def measure(threads: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
                 "share": gflops / roof,
             }
         )
-    return {"threads": threads, "peak": above.peak, "bandwidths": above.bandwidths, "kernels": kernels}
+    return {
+        "threads": threads,
+        "peak": above.peak,
+        "bandwidths": above.bandwidths,
+        "round_trip": limits.round_trip() if threads > 1 else 0.0,
+        "kernels": kernels,
+    }

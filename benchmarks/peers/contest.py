@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.peers.contestants import CONTESTANTS, refusal
 from benchmarks.peers.rows import Row
 from fastnn.errors import FastnnError
+from fastnn.kernels.limits import round_trip
 
 ROOT = Path(__file__).parents[2]
 EXACT = "float64"
@@ -99,6 +100,7 @@ def contest(
     names = [name for name in names if refusal(name, row) is None]
     found: dict[str, dict[str, Any]] = {}
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    trips: list[float] = []
     with ExitStack() as stack:
         children = []
         for name in names:
@@ -108,6 +110,7 @@ def contest(
             found[name]["first_s"] = child.ask("epoch")["seconds"]
             children.append(child)
         for turn in range(rounds):
+            trips.append(round_trip() if len(cpus) > 1 else 0.0)
             for child in children:
                 tell(f"round {turn + 1} of {rounds}: {child.name}")
                 time.sleep(PAUSE)
@@ -133,6 +136,7 @@ def contest(
         "loss_before": exact["loss_before"],
         "loss_float64": exact["loss"],
         "loss_tolerance": exact["tolerance"],
+        "round_trips_ns": trips,
         **compared(found),
         "contestants": found,
     }

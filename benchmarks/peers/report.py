@@ -32,9 +32,12 @@ def table(row: dict[str, Any], machine: dict[str, Any]) -> "Table":
 
     ratio = row["ratio_to_best_peer"]
     won = "" if ratio is None else f"; fastnn {ratio:.2f} times as fast as {row['best_peer']}"
+    trips = ", ".join(f"{ns:.0f}" for ns in row["round_trips_ns"] if ns)
+    between = f"; from core to core and back in {trips} ns" if trips else ""
     found = Table(
         title=f"{row['row']}: {row['net']}{won}",
-        caption=f"loss {row['loss_before']:.4f} -> {row['loss_float64']:.6f}, give or take {row['loss_tolerance']:.1e}",
+        caption=f"loss {row['loss_before']:.4f} -> {row['loss_float64']:.6f}, give or take {row['loss_tolerance']:.1e}"
+        + between,
         title_justify="left",
         caption_justify="left",
     )

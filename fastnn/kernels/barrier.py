@@ -157,8 +157,8 @@ def _emit_pause(builder: Any, *_: Any) -> None:
 
 
 INT, LONG, NONE = types.int32, types.int64, types.void
-_load = _make(INT, INT, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
-_store = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
+load_word = _make(INT, INT, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
+store_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
 _add = _make(INT, INT, 1, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
 _load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
 _store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "release", 8))
@@ -227,11 +227,11 @@ def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
         return
     # who has done nothing may be late, and must not touch what counts the work of another phase by now
     if done > 0 and _add(state + 4 * DONE, np.int32(done)) + done == count:
-        _store(state + 4 * DONE, np.int32(0))
+        store_word(state + 4 * DONE, np.int32(0))
         for thread in range(threads):
             _store_long(state + 4 * (GONE + 16 * thread), (phase + 1) << 32)
-        _store(state + 4 * GENERATION, np.int32(phase + 1))
-        if _load(state + 4 * SLEEPERS) > 0:
+        store_word(state + 4 * GENERATION, np.int32(phase + 1))
+        if load_word(state + 4 * SLEEPERS) > 0:
             _wake(state + 4 * GENERATION)
 
 
@@ -250,12 +250,12 @@ def wait(state, threads, phase):  # type: ignore[no-untyped-def]
         True if the work is aborted: whoever sees it must return at once.
     """
     spins = 0
-    while threads > 1 and spins < SPINS and _load(state + 4 * GENERATION) <= phase:
+    while threads > 1 and spins < SPINS and load_word(state + 4 * GENERATION) <= phase:
         _pause(state)
         spins += 1
     if spins == SPINS:
         _add(state + 4 * SLEEPERS, ONE)
-        while _load(state + 4 * GENERATION) <= phase and _load(state + 4 * ABORTED) == 0:
+        while load_word(state + 4 * GENERATION) <= phase and load_word(state + 4 * ABORTED) == 0:
             _wait(state + 4 * GENERATION, np.int32(phase))
         _add(state + 4 * SLEEPERS, np.int32(-1))
-    return _load(state + 4 * ABORTED) != 0
+    return load_word(state + 4 * ABORTED) != 0

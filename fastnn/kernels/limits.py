@@ -1,5 +1,7 @@
 """What this machine can do at most: multiply-adds in registers, bytes read from a cache, bytes to and from memory.
 
+And how long a word takes from one core to another and back.
+
 These are the ceilings of a roofline. Each is measured by a compiled loop that does nothing else, in as many ordinary
 threads as asked for; the best of several short runs counts, for whatever else the machine does can only slow one down.
 GFLOP/s count a multiply-add as two; GB/s are 10^9 bytes. Nothing is compiled before the first measurement.
@@ -17,6 +19,8 @@ from numba.extending import intrinsic
 
 from fastnn.errors import ConfigError
 from fastnn.kernels import cpu, launch
+from fastnn.kernels.barrier import ABORTED, GENERATION, load_word, state_words, store_word
+from fastnn.kernels.threads import available
 from fastnn.layers import aligned_zeros
 
 LANES = cpu.lanes()
@@ -144,11 +148,28 @@ def make_update(stamp: int, cache: bool) -> Any:
     return run
 
 
+def make_pass(stamp: int, cache: bool) -> Any:
+    """``run(thread, threads, state, times)``: two threads in turn count up a word of a barrier's state."""
+
+    @njit(nogil=True, cache=cache)
+    def run(thread: int, threads: int, state: int, times: int) -> int:
+        for turn in range(times):
+            wanted = threads * turn + thread
+            while load_word(state + 4 * GENERATION) != wanted:
+                if load_word(state + 4 * ABORTED) != 0:
+                    return stamp
+            store_word(state + 4 * GENERATION, np.int32(wanted + 1))
+        return stamp
+
+    return run
+
+
 # What the first call of each kernel is given: the least that it takes.
 LEAST: dict[Callable[[int, bool], Any], Callable[[], tuple[Any, ...]]] = {
     make_multiply_add: lambda: (_chains(), 1),
     make_read: lambda: (aligned_zeros(LINE), aligned_zeros(LINE), 1),
     make_update: lambda: (aligned_zeros(LINE), 1),
+    make_pass: lambda: (0, 1, 0, 0),
 }
 
 
@@ -249,3 +270,22 @@ def cache_bandwidth(size: int, threads: int = 1) -> float:
     """
     operands = [(_ones(size), aligned_zeros(LINE)) for _ in range(_checked(threads))]
     return rate(kernel(make_read), operands, float(sum(mine.nbytes for mine, _ in operands)))
+
+
+TURNS, TRIES = 100_000, 5
+
+
+def round_trip() -> float:
+    """Nanoseconds that a word takes from one thread to another and back, at best, each on a CPU of its own.
+
+    On one kind of machine this can change from minute to minute: on two CPUs of a virtual one, which its host moves
+    about, it was 55 or 325. 0.0 where there is no second CPU.
+    """
+    if available() < 2:
+        return 0.0
+    run, state, best = kernel(make_pass), aligned_zeros(state_words(2), np.int32), float("inf")
+    for _ in range(TRIES):
+        start = time.perf_counter()
+        launch.in_threads(run, 2, (state.ctypes.data, TURNS), state)
+        best = min(best, time.perf_counter() - start)
+    return best / TURNS * 1e9

@@ -18,7 +18,13 @@ def measured(monkeypatch):
     monkeypatch.setattr(
         roofline,
         "measure",
-        lambda threads: {"threads": threads, "peak": 200.0, "bandwidths": bandwidths, "kernels": [KERNEL]},
+        lambda threads: {
+            "threads": threads,
+            "peak": 200.0,
+            "bandwidths": bandwidths,
+            "round_trip": 55.0 if threads > 1 else 0.0,
+            "kernels": [KERNEL],
+        },
     )
     monkeypatch.setattr(command, "available", lambda: 4)
 
@@ -29,6 +35,7 @@ def test_tables_for_one_thread_and_for_all(fastnn):
     lines = out.splitlines()
     assert "1 thread: 200 GFLOP/s; GB/s: L1 400, memory 10" in lines
     assert "4 threads: 200 GFLOP/s; GB/s: L1 400, memory 10" in lines
+    assert lines.count("from core to core and back: 55 ns") == 1
     assert [line.split() for line in lines].count(["some", "50.0", "20.00", "200", "25%", "L1"]) == 2
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import cpu, limits
+from fastnn.kernels import cpu, launch, limits
+from fastnn.kernels.barrier import ABORTED, GENERATION, state_words
+from fastnn.layers import aligned_zeros
 
 
 @pytest.fixture
@@ -114,3 +116,19 @@ def test_nothing_is_compiled_at_import():
     code = "from fastnn.kernels import launch, limits; print(launch._kernels)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout == "{}\n"
+
+
+def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted():
+    run, state = limits.kernel(limits.make_pass), aligned_zeros(state_words(2), np.int32)
+    launch.in_threads(run, 2, (state.ctypes.data, 321), state)
+    assert state[GENERATION] == 2 * 321
+    state[ABORTED] = 1
+    run(0, 2, state.ctypes.data, 1)  # it is not this thread's turn, and never will be
+
+
+def test_a_round_trip_takes_two_cpus(monkeypatch):
+    monkeypatch.setattr(limits, "TURNS", 10)
+    monkeypatch.setattr(limits, "available", lambda: 2)
+    assert limits.round_trip() > 0
+    monkeypatch.setattr(limits, "available", lambda: 1)
+    assert limits.round_trip() == 0
