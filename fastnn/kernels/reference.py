@@ -350,6 +350,7 @@ def weigh(losses: np.ndarray, right: np.ndarray, weights: np.ndarray) -> Totals:
 
 quiet = np.errstate(all="ignore")  # what overflows is seen in the loss, and named there by the training loop
 SLICE = 1024  # rows at a time where all examples are passed through: bounds the memory
+NEAR = 256  # rows whose inputs are made together: they stay in a near cache
 
 
 @quiet
@@ -375,11 +376,17 @@ def score(job: Job) -> Totals:
 
 
 def propagate(
-    job: Job, rows: np.ndarray, epoch: int, t: np.ndarray, parameters: Parameters, gradient: Parameters
+    job: Job,
+    X: np.ndarray,
+    rows: np.ndarray,
+    epoch: int,
+    t: np.ndarray,
+    parameters: Parameters,
+    gradient: Parameters,
 ) -> np.ndarray:
-    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,) by their targets t (B, O).
+    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,).
 
-    Returns the pre-activation of the output layer (B, O).
+    Their (scaled) inputs X (B, I) and targets t (B, O) are given. Returns the output layer's pre-activation (B, O).
     """
     net, dtype = job.architecture, job.parameters.dtype
     masks: Masks = [None] * len(net.dropout)
@@ -387,7 +394,7 @@ def propagate(
         if rate and drop_threshold(rate):
             kept = dropout_mask(job.seed, layer, epoch, rows, net.widths[layer], rate)
             masks[layer] = kept * dtype.type(1 / (1 - rate))
-    A, Z = forward(net, parameters, scaled(job, rows), masks)
+    A, Z = forward(net, parameters, X, masks)
     delta = output_delta(net.loss, net.activations[-1], net.arguments[-1], Z[-1], t, A[-1])
     delta *= shares(job, rows)
     backward(net, parameters, A, Z, delta, gradient, masks)
@@ -400,7 +407,7 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
     views = job.architecture.views
     gradient = np.zeros_like(job.parameters)
     t = taught_rows(job, rows)
-    z = propagate(job, rows, epoch, t, views(job.parameters), views(gradient))
+    z = propagate(job, scaled(job, rows), rows, epoch, t, views(job.parameters), views(gradient))
     return weigh(*judge(job, z, t, rows)), gradient
 
 
@@ -408,20 +415,23 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
 def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray, totals: Totals = NOTHING) -> Totals:
     """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`.
 
-    Targets are made and losses taken for all steps at once, not batch by batch: in small networks it is the number of
-    calls into NumPy that takes the time.
+    Inputs and targets are made, and losses taken, for many steps at once, not batch by batch: in small networks it is
+    the number of calls into NumPy that takes the time.
     """
     views, B = job.architecture.views, job.batch_size
     rows = order[first * B : (first + len(steps)) * B]
-    starts = range(0, len(rows), B)
+    starts, together = range(0, len(rows), B), max(1, NEAR // B) * B
     parameters = views(job.parameters)
     gradient = np.zeros_like(job.parameters)
     gradient_views = views(gradient)
     t = taught_rows(job, rows)
     Z = np.empty_like(t)
     for start, (rate, epsilon, decay) in zip(starts, steps.tolist(), strict=True):
-        batch = slice(start, start + B)
-        Z[batch] = propagate(job, rows[batch], epoch, t[batch], parameters, gradient_views)
+        batch, behind = slice(start, start + B), start % together
+        if behind == 0:
+            inputs = scaled(job, rows[start : start + together])
+        X = inputs[behind : behind + B]
+        Z[batch] = propagate(job, X, rows[batch], epoch, t[batch], parameters, gradient_views)
         if job.clip_norm:  # Pascanu, Mikolov, Bengio: "On the difficulty of training RNNs", ICML 2013, algorithm 1
             norm = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
             gradient *= min(1.0, job.clip_norm / norm) if norm else 1.0
@@ -430,7 +440,9 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
                 dW += job.weight_decay * W  # Krogh & Hertz: "A simple weight decay can improve generalization", 1991
                 W *= 1 - decay
         UPDATES[job.optimizer](job.parameters, gradient, job.state, rate, epsilon, job.first, job.second)
-    losses, right, weights = judge(job, Z, t, rows)
+    slices = [slice(start, start + SLICE) for start in range(0, len(rows), SLICE)]
+    judged = [judge(job, Z[part], t[part], rows[part]) for part in slices]
+    losses, right, weights = (np.concatenate(values) for values in zip(*judged, strict=True))
     by_batch = np.add.reduceat([losses * weights, right * weights, weights], starts, axis=1)
     # added up batch after batch, so that the sums do not depend on how an epoch is cut into calls
     return Totals(*np.cumsum(np.column_stack([totals, by_batch]), axis=1)[:, -1].tolist())
