@@ -19,11 +19,11 @@ from fastnn.kernels.job import NOTHING, Examples, Job, Totals
 from fastnn.layers import aligned_zeros
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
+from fastnn.pace import Pace
 from fastnn.rng import generator
 from fastnn.schedules import Schedule
 from fastnn.settings import BELOW_ONE, NOT_NEGATIVE, checked
 
-SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
 AUGMENTED_AT_ONCE = 2048  # samples between two looks at Ctrl-C
 
 
@@ -53,6 +53,7 @@ class Fit:
     callbacks : sequence of Callback
     backend : str
     threads : int or "auto"
+        "auto": as many as the work is worth, or one while that is faster; see `fastnn.pace`.
     seed : int
         Of order, dropout and augmentation.
 
@@ -147,7 +148,8 @@ class Fit:
         self.totals = NOTHING
         self.compile_seconds = self.train_seconds = self.epoch_seconds = 0.0
         self.compiled = self.stop = False
-        self._pace = 1  # steps between two looks at Ctrl-C: as many as SLICE_SECONDS have room for
+        self.pace = Pace(self.threads, threads == "auto" and backend == "fused")
+        self._alone = self.job  # the same job on one thread, once it is needed
 
     # ------------------------------------------------------------ where it is
 
@@ -273,12 +275,13 @@ class Fit:
         self.job.examples = self._augmented(drawn, interrupted)
         hyper = self._hyper()
         while self.step < self.steps:
+            count, steps = self.pace.next()
+            job, part = self._job(count), hyper[self.step : self.step + steps]
             start = time.perf_counter()
-            part = hyper[self.step : self.step + self._pace]
-            self.totals = kernels.train(self.job, order, drawn, self.step, part, self.totals)
+            self.totals = kernels.train(job, order, drawn, self.step, part, self.totals)
             self.step += len(part)
             now = time.perf_counter()
-            self._pace = max(1, min(16 * len(part), int(len(part) * SLICE_SECONDS / max(now - start, 1e-6))))
+            self.pace.took(count, len(part), now - start)
             self.epoch_seconds += now - clock
             self.train_seconds += now - clock
             clock = now
@@ -286,6 +289,15 @@ class Fit:
             self._call("on_advance")
             self._heed(interrupted)
         self._finish_epoch(kernels, clock)
+
+    def _job(self, count: int) -> Job:
+        """The job on so many threads: the fit's own number, or one."""
+        if count == self.threads:
+            return self.job
+        if self._alone is self.job:
+            self._alone = replace(self.job, threads=1, workspace=None)
+        self._alone.examples = self.job.examples
+        return self._alone
 
     def _heed(self, interrupted: list[bool]) -> None:
         if interrupted:

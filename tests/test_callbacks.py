@@ -47,7 +47,7 @@ class Diary(Callback):
 
 @pytest.mark.parametrize("backend", BOTH)
 def test_a_fit_tells_where_it_is(backend, monkeypatch):
-    monkeypatch.setattr("fastnn.training.SLICE_SECONDS", 0.0)  # on_advance after each step
+    monkeypatch.setattr("fastnn.pace.SLICE_SECONDS", 0.0)  # on_advance after each step
     diary = Diary("epoch", "done")
     network().fit(X, Y, epochs=2, batch_size=25, callbacks=[diary], backend=backend)
     steps = [[("advance", epoch, done) for done in (25, 50, 60)] + [("epoch", epoch + 1, 0)] for epoch in range(2)]

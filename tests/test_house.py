@@ -25,7 +25,7 @@ FLOORS = [
     ["kernels"],
     ["optimizers", "schedules", "augment", "network"],
     ["formats", "plots", "metrics"],
-    ["callbacks", "progress", "training"],
+    ["callbacks", "pace", "progress", "training"],
     ["leaves", "config", "gradcheck", "doctor", "roofline", "model", "fastnn"],
     ["runs", "cli", "train", "__main__"],
 ]

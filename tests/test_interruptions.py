@@ -41,7 +41,7 @@ def network() -> MLP:
 
 @pytest.fixture(autouse=True)
 def _look_up_after_each_step(monkeypatch):
-    monkeypatch.setattr("fastnn.training.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn.pace.SLICE_SECONDS", 0.0)
 
 
 class At(Callback):

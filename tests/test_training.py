@@ -143,7 +143,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_samples(backend):
 def test_the_loss_does_not_depend_on_how_often_the_loop_looks_up(weighted, backend, monkeypatch):
     runs = []
     for seconds in (0.0, 1e9):  # a step at a time, or as many as there are
-        monkeypatch.setattr("fastnn.training.SLICE_SECONDS", seconds)
+        monkeypatch.setattr("fastnn.pace.SLICE_SECONDS", seconds)
         net, share = noisy(), np.linspace(0.1, 2, 60) if weighted else None
         history = net.fit(X, Y, epochs=25, batch_size=4, sample_weight=share, backend=backend, optimizer=Adam(0.03))
         runs.append((weights(net), figures(history)))
@@ -222,7 +222,7 @@ def test_batches_follow_each_other_and_the_last_may_be_smaller(size, backend):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_each_epoch_has_an_order_of_its_own_if_it_is_wished(shuffle, backend, monkeypatch):
-    monkeypatch.setattr("fastnn.training.SLICE_SECONDS", 0.0)  # on_advance after each step
+    monkeypatch.setattr("fastnn.pace.SLICE_SECONDS", 0.0)  # on_advance after each step
     orders = {}
 
     class Look(Callback):

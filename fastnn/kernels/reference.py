@@ -376,17 +376,11 @@ def score(job: Job) -> Totals:
 
 
 def propagate(
-    job: Job,
-    X: np.ndarray,
-    rows: np.ndarray,
-    epoch: int,
-    t: np.ndarray,
-    parameters: Parameters,
-    gradient: Parameters,
+    job: Job, X: np.ndarray, t: np.ndarray, rows: np.ndarray, epoch: int, parameters: Parameters, gradient: Parameters
 ) -> np.ndarray:
-    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,).
+    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,), given their X and t.
 
-    Their (scaled) inputs X (B, I) and targets t (B, O) are given. Returns the output layer's pre-activation (B, O).
+    Returns the pre-activation of the output layer (B, O).
     """
     net, dtype = job.architecture, job.parameters.dtype
     masks: Masks = [None] * len(net.dropout)
@@ -407,7 +401,7 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
     views = job.architecture.views
     gradient = np.zeros_like(job.parameters)
     t = taught_rows(job, rows)
-    z = propagate(job, scaled(job, rows), rows, epoch, t, views(job.parameters), views(gradient))
+    z = propagate(job, scaled(job, rows), t, rows, epoch, views(job.parameters), views(gradient))
     return weigh(*judge(job, z, t, rows)), gradient
 
 
@@ -431,7 +425,7 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
         if behind == 0:
             inputs = scaled(job, rows[start : start + together])
         X = inputs[behind : behind + B]
-        Z[batch] = propagate(job, X, rows[batch], epoch, t[batch], parameters, gradient_views)
+        Z[batch] = propagate(job, X, t[batch], rows[batch], epoch, parameters, gradient_views)
         if job.clip_norm:  # Pascanu, Mikolov, Bengio: "On the difficulty of training RNNs", ICML 2013, algorithm 1
             norm = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
             gradient *= min(1.0, job.clip_norm / norm) if norm else 1.0
@@ -440,8 +434,8 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
                 dW += job.weight_decay * W  # Krogh & Hertz: "A simple weight decay can improve generalization", 1991
                 W *= 1 - decay
         UPDATES[job.optimizer](job.parameters, gradient, job.state, rate, epsilon, job.first, job.second)
-    slices = [slice(start, start + SLICE) for start in range(0, len(rows), SLICE)]
-    judged = [judge(job, Z[part], t[part], rows[part]) for part in slices]
+    parts = [slice(start, start + SLICE) for start in range(0, len(rows), SLICE)]
+    judged = [judge(job, Z[part], t[part], rows[part]) for part in parts]
     losses, right, weights = (np.concatenate(values) for values in zip(*judged, strict=True))
     by_batch = np.add.reduceat([losses * weights, right * weights, weights], starts, axis=1)
     # added up batch after batch, so that the sums do not depend on how an epoch is cut into calls

@@ -1,0 +1,93 @@
+"""Steps and threads of the next slice, by made-up times: no time is measured here."""
+
+import numpy as np
+import pytest
+
+from fastnn import MLP, Dense, Input
+from fastnn.callbacks import Callback
+from fastnn.pace import FIRST_WAIT, LONGEST_WAIT, SLICE_SECONDS, Pace
+
+
+def after(pace: Pace, slices: int, each: dict[int, float]) -> list[int]:
+    """The threads of so many slices, whose steps take `each` second by the number of threads."""
+    used = []
+    for _ in range(slices):
+        threads, steps = pace.next()
+        pace.took(threads, steps, steps * each[threads])
+        used.append(threads)
+    return used
+
+
+def test_steps_grow_to_a_slice_and_shrink_with_it():
+    pace, steps = Pace(2, False), []
+    for each in [1e-4] * 5 + [1e-2, 1.0]:
+        steps.append(pace.next()[1])
+        pace.took(2, steps[-1], steps[-1] * each)
+    assert steps == [1, 16, 256, 2000, 2000, 2000, 20]
+    assert pace.next() == (2, 1)
+    pace.took(2, 1, 0.0)  # a clock that has not moved
+    assert pace.next() == (2, 16)
+
+
+def test_one_thread_is_tried_ever_less_often_while_it_is_slower():
+    used = np.array(after(Pace(2, True), 2000, {1: 1.9e-4, 2: 1e-4}))
+    trials = np.flatnonzero(used == 1)
+    assert (np.diff(trials, prepend=-1) - 1).tolist()[:6] == [FIRST_WAIT * 2**k for k in range(5)] + [LONGEST_WAIT]
+    assert np.diff(trials).max() == LONGEST_WAIT + 1
+
+
+def test_a_trial_is_short():
+    pace = Pace(2, True)
+    after(pace, FIRST_WAIT, {2: 1e-4})
+    threads, steps = pace.next()
+    assert threads == 1
+    assert steps * 1e-4 <= SLICE_SECONDS / 20
+
+
+def test_the_faster_number_takes_over_and_gives_way_again():
+    pace = Pace(4, True)
+    assert 1 not in after(pace, FIRST_WAIT, {1: 1e-3, 4: 3e-4})
+    bad, good = {1: 1e-3, 4: 3e-3}, {1: 1e-3, 4: 3e-4}
+    assert after(pace, 14, bad) == [1, 4, 4] + [1] * (1 + FIRST_WAIT) + [4, 1]  # one slow slice tells nothing, two do
+    after(pace, 30, good)
+    assert pace.threads == 4
+
+
+def test_what_becomes_slower_is_compared_at_once_but_not_again_and_again():
+    pace = Pace(2, True)
+    after(pace, 100, {1: 2e-4, 2: 1e-4})
+    assert after(pace, 1, {2: 1.5e-4}) + after(pace, 4, {2: 1e-4}) == [2] * 5
+    assert after(pace, 12, {1: 2e-4, 2: 1.5e-4}) == [2, 2, 1] + [2] * 9
+
+
+@pytest.mark.parametrize("pace", [Pace(1, True), Pace(2, False)])
+def test_nothing_is_tried_where_there_is_one_number(pace):
+    assert set(after(pace, 600, {pace.threads: 1e-4})) == {pace.threads}
+
+
+def test_a_fit_on_changing_numbers_of_threads_is_the_same(monkeypatch):
+    """Trials after each slice of a step, whatever they show."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 40)).astype(np.float32), rng.integers(3, size=60)
+
+    class Look(Callback):
+        def on_fit_begin(self, fit):
+            fit.threads = fit.job.threads = threads
+            fit.pace = Pace(threads, threads > 1)
+
+        def on_advance(self, fit):
+            used.add(fit.pace.next()[0])
+
+    found = []
+    monkeypatch.setattr("fastnn.pace.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn.pace.FIRST_WAIT", 1)
+    monkeypatch.setattr("fastnn.pace.LONGEST_WAIT", 1)
+    for threads in (1, 3):
+        used: set[int] = set()
+        net = MLP([Input(40), Dense(50, "relu"), Dense(3, "softmax")], seed=1)
+        history = net.fit(X, y, epochs=4, batch_size=8, validation=0.2, callbacks=[Look()])
+        assert used == {1, threads}
+        found.append((history["loss"], [array for pair in net.parameters() for array in pair]))
+    assert found[0][0] == found[1][0]
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_array_equal(one, other)
