@@ -182,7 +182,7 @@ class MLP(Network):
         examples = self.examples(X, y, sample_weight)
         if not len(examples):
             raise DataError("there are no samples to evaluate on")
-        totals = kernels_of(backend).score(self.job(examples, threads=threads))
+        totals = kernels_of(backend).score(self.job(examples, threads=threads, forward=True))
         return {"loss": totals.mean_loss, "accuracy": totals.accuracy if examples.classification else None}
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -104,7 +104,7 @@ class Network:
         """What the output layer gives: float32 (N, O) for raw inputs X (N, I)."""
         examples = self.examples(X)
         result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
-        kernels_of(backend).predict(self.job(examples, min(256, max(1, len(examples))), threads), result)
+        kernels_of(backend).predict(self.job(examples, threads=threads, forward=True), result)
         return result
 
     def gradients(
@@ -133,11 +133,18 @@ class Network:
         job.architecture = self.architecture.without_dropout()
         return self.architecture.views(kernels_of(backend).gradients(job, np.arange(len(examples)))[1])
 
-    def job(self, examples: Examples, batch_size: int = 256, threads: int | str = "auto", **settings: Any) -> Job:
-        """The network at work on examples; `settings` are the other fields of `Job`."""
+    def job(
+        self,
+        examples: Examples,
+        batch_size: int = 256,
+        threads: int | str = "auto",
+        forward: bool = False,
+        **settings: Any,
+    ) -> Job:
+        """The network at work on examples, or asked for its outputs alone; `settings` are the other fields of `Job`."""
         # a shift turns zeros into other numbers
         density = 1.0 if np.any(self.architecture.shift) or threads != "auto" else examples.find_density()
-        count = resolve(threads, self.architecture, batch_size, density)
+        count = resolve(threads, self.architecture, min(batch_size, max(1, len(examples))), density, forward)
         return Job(self.architecture, self.flat, examples, batch_size, threads=count, **settings)
 
     def examples(self, X: np.ndarray, y: np.ndarray | None = None, sample_weight: np.ndarray | None = None) -> Examples:

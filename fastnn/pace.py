@@ -7,7 +7,7 @@ number, so it may change at any time.
 """
 
 SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
-TRIAL_SECONDS = 0.01  # of steps on the other number of threads
+TRIAL_SECONDS = 0.05  # of steps on the other number of threads: enough for what begins and ends a slice to count little
 FIRST_WAIT, LONGEST_WAIT = 8, 256  # slices until it is tried: twice as many after each trial that it lost
 WORSE = 1.25  # times the best that it was: then it is tried at once
 BETTER = 0.95  # of the time of the present number, and the other one takes over
@@ -29,6 +29,7 @@ class Pace:
         self.others = {threads: 1, 1: threads} if adapts and threads > 1 else {}
         self._level = self._last = self._best = float("inf")  # seconds of a step on this number: of late, last, ever
         self._other = 0.0  # of a step on the other number, when it was tried last
+        self._usual = 1  # steps of the last slice on this number
         self._wait = self._left = FIRST_WAIT
 
     def next(self) -> tuple[int, int]:
@@ -43,9 +44,15 @@ class Pace:
         if threads == self.threads:
             self.steps = max(1, min(16 * steps, int(SLICE_SECONDS / each)))
             # one slow slice tells nothing: the better one of two counts
-            self._level, self._last = min(each, self._last), each
-            self._left = 0 if self._level > WORSE * self._best else self._left - 1
+            self._level, self._last, self._usual = min(each, self._last), each, steps
+            if self._level > WORSE * self._best:
+                self._left = 0
+            elif threads == 1 or threads * each < TRIAL_SECONDS:  # else a step on one thread would be a long trial
+                self._left -= 1
             self._best = min(self._best, each)
+            return
+        if steps < min(self.next()[1], self._usual):  # the end of an epoch has cut it short: it tells little
+            self._left = 1
             return
         if each < BETTER * self._level:
             self.threads, self._other, self._wait = threads, self._level, FIRST_WAIT

@@ -41,7 +41,32 @@ def test_a_trial_is_short():
     after(pace, FIRST_WAIT, {2: 1e-4})
     threads, steps = pace.next()
     assert threads == 1
-    assert steps * 1e-4 <= SLICE_SECONDS / 20
+    assert steps * 1e-4 <= SLICE_SECONDS / 4
+
+
+def test_a_trial_that_is_cut_short_is_made_again():
+    pace = Pace(2, True)
+    after(pace, FIRST_WAIT, {2: 1e-4})
+    threads, steps = pace.next()
+    pace.took(threads, steps // 2, 0.0)  # as if it were very fast
+    assert after(pace, 3, {1: 2e-4, 2: 1e-4}) == [2, 1, 2]
+
+
+@pytest.mark.parametrize("steps", [1, 30])
+def test_a_trial_of_a_whole_short_epoch_counts(steps):
+    pace = Pace(2, True)
+    for _ in range(FIRST_WAIT):
+        pace.took(2, steps, steps * 1e-3)
+    assert pace.next()[0] == 1
+    pace.took(1, steps, steps * 5e-4)
+    assert pace.threads == 1
+
+
+def test_long_steps_are_tried_on_one_thread_only_if_they_became_longer():
+    pace = Pace(2, True)
+    assert after(pace, 50, {1: 0.1, 2: 0.05}) == [2] * 50
+    assert after(pace, 4, {1: 0.1, 2: 0.2}) == [2, 2, 1, 1]
+    assert after(pace, FIRST_WAIT + 2, {1: 0.1, 2: 0.05})[-2:] == [2, 2]
 
 
 def test_the_faster_number_takes_over_and_gives_way_again():

@@ -13,9 +13,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.peers.contestants import CONTESTANTS, refusal
+from benchmarks.peers.machine import round_trip
 from benchmarks.peers.rows import Row
 from fastnn.errors import FastnnError
-from fastnn.kernels.limits import round_trip
 
 ROOT = Path(__file__).parents[2]
 EXACT = "float64"
@@ -110,7 +110,7 @@ def contest(
             found[name]["first_s"] = child.ask("epoch")["seconds"]
             children.append(child)
         for turn in range(rounds):
-            trips.append(round_trip() if len(cpus) > 1 else 0.0)
+            trips.append(round_trip(list(cpus)))
             for child in children:
                 tell(f"round {turn + 1} of {rounds}: {child.name}")
                 time.sleep(PAUSE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestants import CONTESTANTS
-from fastnn.kernels.limits import fma_peak
+from fastnn.kernels import limits
 from fastnn.kernels.threads import available
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where a package is installed under another name than it is imported by
@@ -20,7 +20,7 @@ def describe(threads: int) -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpus": available(),
         "threads": threads,
-        "fma_peak_gflops": fma_peak(threads),
+        "fma_peak_gflops": limits.fma_peak(threads),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(DISTRIBUTIONS.get(name, name)) for name in packages},
@@ -35,6 +35,18 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def round_trip(cpus: list[int]) -> float:
+    """Nanoseconds from one of these CPUs to another and back; 0 if there is but one."""
+    if len(cpus) < 2 or not hasattr(os, "sched_setaffinity"):
+        return 0.0
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        return limits.round_trip()
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def cpus_for(threads: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Train a network, judge it, and leave a folder with the model, its history and pictures behind."""
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -114,9 +115,11 @@ def _compile_apart() -> bool:
     kept = cache.state(backend("fused").make)
     if kept.fresh or kept.folder is None or not sys.executable:
         return False
-    # whatever goes wrong goes wrong here too, and is said then
-    words, silent = [sys.executable, "-m", "fastnn", "warmup"], subprocess.DEVNULL
-    return subprocess.run(words, stdout=silent, stderr=silent, check=False).returncode == 0  # noqa: S603 - our own
+    # it finds its modules where this one does, and only there; what goes wrong goes wrong here too, and is said then
+    words, silent = [sys.executable, "-P", "-m", "fastnn", "warmup"], subprocess.DEVNULL
+    there = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(words, env=there, stdout=silent, stderr=silent, check=False)  # noqa: S603 - our own
+    return done.returncode == 0
 
 
 def _draw(place: Run, parts: Parts, history: History) -> None:

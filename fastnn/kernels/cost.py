@@ -23,10 +23,6 @@ SCATTERED_PANELS = 4
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
-# Inputs of a batch that each thread takes for itself, where threads share the units of a dense first layer: they then
-# exchange its outputs, else its weights. Time of two threads so, by that of sharing samples: 784-300-10, batch 100
-# 0.86, 256 and 512 0.97; 784-128-10, batch 32 0.76, 100 0.90; 784-30-10, batch 10 0.65. More do not stay in a cache.
-OWN_INPUTS = 2**20
 # Weights of such a layer that are put in panels while it trains, which takes as long as four times through them.
 MOVED = 2**20
 

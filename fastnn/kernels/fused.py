@@ -101,8 +101,8 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     if last == 0:
                         break
                     of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
-                    again = of_first and (shared or (job[SPARSE] and threads > 1))
-                    if taken < s and (kind == UNITS or again):
+                    needed = of_first and (shared or (job[SPARSE] and threads > 1))
+                    if taken < s and (kind == UNITS or needed):
                         take_batch(job, size, begin, epoch, at_order, scratch_of(job, thread))
                         taken = s
                     if kind == UNITS:
@@ -128,11 +128,11 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     done += last - first
                 finish(barrier, threads, phase, done, count)
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
-                # 10, on two threads took 29.3 ms, so 28.2
+                # 10, on two threads took 29.3 ms, so 28.2. Not if it is late: there may be no need of it any more.
                 if shared and kind == SAMPLES and by_columns and taken == s:
                     sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
                     sorted_ = s
-                if shared and kind == ROWS and s + 1 < steps:
+                if shared and kind == ROWS and done > 0 and s + 1 < steps:
                     next_size = min(batch, samples - begin - size)
                     take_batch(job, next_size, begin + size, epoch, at_order, scratch_of(job, thread))
                     taken = s + 1
@@ -161,6 +161,7 @@ def _call(
             moved.enter_context(plan.apart.moved(job))
             take_apart(plan)
         launch.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
+    plan.given.clear()  # who waits for its next call must not keep the data of another epoch
     return plan
 
 

@@ -1,4 +1,4 @@
-"""The phases of a fused step over samples, and over units of a sparse first layer, for one thread (kernels/fused.py).
+"""The phases of a fused step over samples, and over units of the first layer, for one thread (kernels/fused.py).
 
 `job` are the job's words, `w` a layer's (kernels/plan.py). Letters: B samples of a batch, I inputs and O outputs of a
 layer, L dense layers. The padding of every delta is kept zero, so that that of the weights is.

@@ -21,6 +21,7 @@ from fastnn.kernels.reading import ALIKE, BYTES, FLOATS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
 from fastnn.kernels.threads import pieces as pieces_of
+from fastnn.kernels.threads import shares_units
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 from fastnn.rng import drop_threshold
@@ -46,7 +47,7 @@ _place, JOB_WORDS = count(), 46
     SPARSE,  # whether the first layer reads only what is not zero
     SCATTERED,  # whether its gradient is summed sample by sample
     IN_PLACE,  # and, where it descends the gradient, right onto W
-    GROUPS,  # of the first layer's panels, which threads share out; 0 where they share out samples
+    GROUPS,  # of the first layer's panels, which threads, if there are as many, share out; 0: they share out samples
     AT_GROUPS,  # int64 (GROUPS, GROUP_WORDS): where their columns of W, and of the optimiser's state, stand
     AT_FIRST,  # what these places are counted from
     AT_FIRST_STATE,
@@ -154,6 +155,7 @@ class Plan:
     places: np.ndarray  # of the groups, in the flat buffers
     apart: Apart | None
     kept: list[np.ndarray]  # alive as long as the plan
+    given: list[np.ndarray]  # alive for a call
 
 
 def panels_of(width: int) -> int:
@@ -257,11 +259,13 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
     scattered = is_sparse and cost.scatter_pays(widths[1])
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
-    if not (is_sparse or everything or pieces) and batch * widths[0] <= cost.OWN_INPUTS:
-        groups = panels_of(widths[1])
+    if not (is_sparse or everything) and shares_units(net, batch):
+        groups = panels_of(widths[1])  # of one panel each
     own_inputs = not is_sparse and 1 < threads <= groups
     parts = [cut(panels_of(widths[1]), groups, group) for group in range(groups)]
-    # a gradient that is scattered goes through all of a sample's columns at once
+    # a gradient that is scattered goes through all of a sample's columns at once: so blocks, which depend on the number
+    # of threads, cut no list whose even and odd values are summed apart
+    assert PANELS_APART <= cost.SCATTERED_PANELS
     edges = edges_of(widths[0], max(end - begin for begin, end in parts) if is_sparse and not scattered else 0)
     granules, squares_of = granules_of(widths, threads, groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
@@ -330,6 +334,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         group_places,
         None,
         [],
+        [],
     )
     squares = np.zeros(squares_of)
     sums = aligned_zeros(pieces * net.size)
@@ -338,7 +343,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         for values in (net.scale, net.shift)
     )
     # not for a stored gradient: that is applied by whole rows
-    worth_it = threads > 1 if is_sparse else widths[0] * net.strides[0] <= cost.MOVED
+    worth_it = threads > 1 if is_sparse else groups > 1 and widths[0] * net.strides[0] <= cost.MOVED
     if threads <= groups and not everything and job.clip_norm == 0 and worth_it:
         plan.apart = Apart.of([PANEL * (end - begin) for begin, end in parts], widths[0] + 1, 1 + len(job.state))
     plan.kept += [table, scratch, squares, scale, shift, edges, granules, sums, memory]
@@ -386,4 +391,4 @@ def _fill_in(plan: Plan, job: Job) -> None:
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
     settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
     plan.numbers[:JOB_NUMBERS] = settings
-    plan.kept[9:] = [part for part in given if part is not None]
+    plan.given[:] = [part for part in given if part is not None]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn import kernels
-from fastnn.kernels import BACKENDS, KERNELS, plan, reference
+from fastnn.kernels import BACKENDS, KERNELS, cost, plan, reference
 from fastnn.kernels.job import Job, Totals
 from fastnn.layers import ACTIVATIONS, LANES
 from fastnn.optimizers import OPTIMIZERS
@@ -161,6 +161,7 @@ WAYS: dict[str, tuple[dict[str, Any], tuple[bool, bool, bool, bool, bool]]] = {
     "pieces": ({"widths": (24, 8, 3), "batch_size": 140, "samples": 300}, (False, False, False, True, False)),
     "by units": ({"widths": (205, 75, 10), "batch_size": 40}, (False, False, False, False, True)),
     "by units of one panel": ({"widths": (32, 9, 10), "batch_size": 33}, (False, False, False, False, True)),
+    "by samples": ({"widths": (205, 75, 10), "batch_size": 40, "dropout": (0.3, 0.0)}, (False,) * 5),
 }
 WAY = Case(hidden=("relu",), samples=103, real=False, scaling="scale")
 
@@ -178,8 +179,18 @@ def test_each_way_to_the_first_gradient(backend: str, way: str, threads: int, op
         kernels.backend(backend).train(job, case.order(), 0, 0, case.steps(1))
         found = job.workspace.words
         assert tuple(found[WORDS] > 0) == words
-        least = 2 if found[plan.SPARSE] else 1
-        assert (job.workspace.apart is not None) == (least <= threads <= found[plan.GROUPS])
+        worth_it = threads > 1 if found[plan.SPARSE] else found[plan.GROUPS] > 1
+        assert (job.workspace.apart is not None) == (worth_it and threads <= found[plan.GROUPS])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_units_of_a_layer_too_large_to_be_moved(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    case = replace(WAY, **WAYS["by units"][0], threads=2, optimizer=optimizer)
+    moved = trained("fused", case)
+    monkeypatch.setattr(cost, "MOVED", 0)
+    check_train(kernels.backend("fused"), case)
+    for one, other in zip(moved, trained("fused", case), strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("way", ["by columns", "by units"])

@@ -6,7 +6,7 @@ import pytest
 
 from fastnn.errors import ConfigError
 from fastnn.kernels import threads
-from fastnn.layers import Architecture, Dense, Input
+from fastnn.layers import Architecture, Dense, Dropout, Input
 
 
 def net(hidden: int) -> Architecture:
@@ -49,6 +49,16 @@ def test_units_of_a_dense_first_layer_need_no_samples_and_bound_the_threads(core
     assert threads.resolve("auto", net(30), 10) == 2
     assert threads.resolve("auto", net(30), 2) == 1
     assert threads.resolve("auto", net(300), 2) == 8
+
+
+def test_samples_alone_are_shared_where_nothing_is_trained_or_each_would_take_too_many_inputs(cores):
+    assert threads.resolve("auto", net(300), 1) == 4
+    assert threads.resolve("auto", net(300), 1, forward=True) == 1
+    assert threads.resolve("auto", net(300), 1, density=0.2, forward=True) == 1
+    assert threads.resolve("auto", net(300), 256, forward=True) == 8
+    dropped = Architecture.of([Input(784), Dropout(0.2), Dense(300, "relu"), Dense(10, "softmax")])
+    assert threads.resolve("auto", dropped, 8) == 1
+    assert threads.resolve("auto", Architecture.of([Input(100_000), Dense(128), Dense(2)]), 16) == 2
 
 
 def test_units_of_a_sparse_first_layer_need_less_work_and_bound_the_threads(cores):
