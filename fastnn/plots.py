@@ -310,6 +310,9 @@ def mistakes(
 DASHES = ("solid", "dashed", "dashdot", "dotted")  # of the roofs: the nearest cache first, memory last
 
 
+AROUND = ((8, 6), (8, -7), (-8, 7), (-8, -7), (0, 10), (0, -11))  # a mark, in points: where its number can stand
+
+
 def roofline(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
     """Draw the machine's roofs and the kernels under them, a panel for each number of threads.
 
@@ -342,9 +345,12 @@ def roofline(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
                 label = f"{number} {kernel['name']}: {kernel['share']:.0%} of its roof"
                 axes.plot(kernel["intensity"], kernel["gflops"], "o", color=BLUE, label=label)
                 place = (kernel["intensity"], kernel["gflops"])
-                axes.annotate(str(number), place, (4, 3), textcoords="offset points", size=8)
+                before = ((other["intensity"], other["gflops"]) for other in report["kernels"][: number - 1])
+                near = sum(bool(np.abs(np.log2(np.divide(place, other))).max() < 0.6) for other in before)
+                offset = AROUND[near % len(AROUND)]
+                axes.annotate(str(number), place, offset, textcoords="offset points", size=8, ha="center", va="center")
             axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
+            axes.set_yscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.set_xlabel("useful FLOP per byte")
