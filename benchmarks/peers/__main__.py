@@ -18,6 +18,7 @@ from fastnn.files import write_atomically
 from fastnn.kernels.threads import available
 
 STORE = Path(__file__).parents[2] / "bench_results" / "peers" / "peers.json"
+PART = STORE.with_name("part.json")  # a part of the contest must not take the place of a whole one
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--contestants", default=",".join(CONTESTANTS), help="who takes part, parted by commas")
     found.add_argument("--threads", type=int, default=available(), help="threads, the same number for all")
     found.add_argument("--rounds", type=int, default=5, help="turns of each contestant that are counted")
-    found.add_argument("--json", type=Path, default=STORE, help="where to store the figures; a chart beside them")
+    found.add_argument(
+        "--json",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help=f"where to store the figures, a chart beside them (default: {STORE.name}; of a part of it {PART.name})",
+    )
     return found
 
 
@@ -64,13 +70,15 @@ def run(options: argparse.Namespace, console: Any) -> int:
     """Hold the contest that the options ask for."""
     rows = [ROWS[name] for name in chosen(options.rows, ROWS, "row")]
     names = chosen(options.contestants, CONTESTANTS, "contestant")
+    whole = len(rows) == len(ROWS) and len(names) == len(CONTESTANTS)
+    store = getattr(options, "json", STORE if whole else PART)
     if options.rounds < 1 or not 1 <= options.threads <= available():
         raise ConfigError(f"--rounds must be at least 1, and --threads from 1 to {available()}")
     for name in [name for name in names if CONTESTANTS[name].missing]:
         names.remove(name)
         console.print(f"{name} is not installed and left out: pip install '.[peers]'")
     cpus = machine.cpus_for(options.threads)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
+    store.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"machine": machine.describe(options.threads) | {"rounds": options.rounds}, "rows": []}
     for row in rows:
         with Status(row.name, console=console) as status:
@@ -78,15 +86,15 @@ def run(options: argparse.Namespace, console: Any) -> int:
                 row, names, cpus, options.rounds, lambda word, row=row: status.update(f"{row.name}: {word}")
             )
         found["rows"].append(result)
-        write_atomically(options.json, json.dumps(found, indent=2) + "\n")  # what there is, should the next row fail
+        write_atomically(store, json.dumps(found, indent=2) + "\n")  # what there is, should the next row fail
         console.print(report.table(result, found["machine"]))
         for name in names:
             if refusal(name, row):
                 console.print(f"{name} is left out: {refusal(name, row)}")
     failed = [f"{result['row']}: {', '.join(strays(result))}" for result in found["rows"] if strays(result)]
-    console.print(f"stored in {options.json}")
+    console.print(f"stored in {store}")
     try:
-        chart.draw(found, options.json.with_suffix(".png"))
+        chart.draw(found, store.with_suffix(".png"))
     except MissingExtraError as error:
         console.print(f"no chart: {error}")
     if failed:

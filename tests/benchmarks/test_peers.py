@@ -153,6 +153,25 @@ def test_a_contestant_is_pinned_before_numpy_is_there():
 
 
 @pytest.mark.parametrize(
+    ("words", "name"), [([], "STORE"), (["--rows", "tiny"], "PART"), (["--contestants", "numpy"], "PART")]
+)
+def test_a_part_of_the_contest_does_not_take_the_place_of_a_whole_one(words, name, monkeypatch, tmp_path):
+    from benchmarks.peers import __main__ as command
+
+    for place in ("STORE", "PART"):
+        monkeypatch.setattr(command, place, tmp_path / place / "x.json")
+    monkeypatch.setattr(command, "contest", lambda row, *others: {"row": row.name, "contestants": {}})
+    monkeypatch.setattr(command.machine, "describe", lambda threads: {})
+    monkeypatch.setattr(command.report, "table", lambda *others: "")
+    monkeypatch.setattr(command, "strays", lambda result: [])
+    monkeypatch.setattr(command.chart, "draw", lambda found, path: None)
+    assert command.main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    rows = json.loads((tmp_path / name / "x.json").read_text())["rows"]
+    assert [row["row"] for row in rows] == (["tiny"] if "tiny" in words else list(ROWS))
+
+
+@pytest.mark.parametrize(
     "words", [["--rows", "mnist"], ["--contestants", "keras"], ["--rounds", "0"], ["--threads", "0"]]
 )
 def test_bad_options_are_refused_in_a_line(words, capsys):
