@@ -23,16 +23,14 @@ from numba import njit
 
 from fastnn.kernels import launch, sparse
 from fastnn.kernels.barrier import claim, finish, wait
-from fastnn.kernels.gradients import add_up, clip_scale, over_rows, over_stored, piece_gradient
+from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
-from fastnn.kernels.phases import layer_of, over_samples, over_units, scratch_of, take_batch
+from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_BARRIER,
-    AT_WEIGHTS,
     BLOCK,
     BLOCKS,
     OF_LAYER,
-    PIECES,
     SCATTERED,
     SPARSE,
     Plan,
@@ -53,7 +51,7 @@ from fastnn.kernels.share import (
     granules,
     stores,
 )
-from fastnn.kernels.simd import doubles, floats, words
+from fastnn.kernels.simd import doubles, words
 from fastnn.layers import Architecture, Dense, Input, aligned_zeros
 
 F = np.float32
@@ -79,19 +77,15 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         steps: int,
     ) -> int:
         """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
-        job, order = words(at_job), words(at_order)
-        barrier, weights, store, phase = job[AT_BARRIER], floats(job[AT_WEIGHTS]), stores(job, mode), np.int64(0)
+        job, phase = words(at_job), np.int64(0)
+        barrier, store = job[AT_BARRIER], stores(job, mode)
         # the step whose batch this thread has taken for itself, and that whose lists it has sorted
         shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
         by_columns = job[SPARSE] and not job[SCATTERED]
         for s in range(steps):
             begin, hyper, scale = (step + s) * batch, doubles(at_steps + 24 * s), F(1)
             size = min(batch, samples - begin)
-            weight = float(size)
-            if job[AT_WEIGHTS]:
-                weight = 0.0
-                for i in range(size):
-                    weight += weights[order[begin + i]]
+            weight = weight_of(job, size, at_order + 8 * begin)
             for kind in range(KINDS):
                 count, done = granules(job, kind, mode, size, threads), np.int64(0)
                 if count < 1:
@@ -108,12 +102,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     if kind == UNITS:
                         over_units(job, thread, first, last, size)
                     elif kind == SAMPLES:
-                        pieces = mode >= GRADIENT and job[PIECES] > 0
-                        for piece in range(first, last if pieces else first + 1):
-                            here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
-                            over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, shared)
-                            if pieces:
-                                piece_gradient(job, piece, here, there, scratch_of(job, thread))
+                        over_pieces(job, thread, mode, first, last, count, size, begin, epoch, weight, at_order, shared)
                     elif kind == ROWS:
                         if first == 0:
                             add_up(job, size, weight, at_order + 8 * begin)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part, spliced
-from fastnn.kernels.phases import FLOAT, WORD, inputs_of, layer_of, scratch_of
+from fastnn.kernels.phases import FLOAT, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
@@ -60,7 +60,7 @@ from fastnn.kernels.plan import (
     WEIGHT_DECAY,
 )
 from fastnn.kernels.rows import UPDATE_CODES, update
-from fastnn.kernels.share import granule_of
+from fastnn.kernels.share import GRADIENT, granule_of
 from fastnn.kernels.simd import add_rows, doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 
@@ -147,6 +147,17 @@ def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untype
                 dense.gradient(w, inputs_of(job, layer, scratch), job[JUMP], first, last - first, k, end, p, tile)
 
 
+@spliced
+def over_pieces(job, thread, mode, first, last, count, size, begin, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
+    """Granules first..last, of `count`, of a batch's samples (see `over_samples`), and the gradients of its pieces."""
+    pieces = mode >= GRADIENT and job[PIECES] > 0
+    for piece in range(first, last if pieces else first + 1):
+        here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
+        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
+        if pieces:
+            piece_gradient(job, piece, here, there, scratch_of(job, thread))
+
+
 @part
 def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
     """The sum of a tile of the gradient over the pieces of the batch, in their order, at `out`."""
@@ -228,6 +239,17 @@ def square_sums(job, granule):  # type: ignore[no-untyped-def]
             for o in range(PANEL):
                 total += np.float64(g[o]) * np.float64(g[o])
         squares[number] = total
+
+
+@part
+def weight_of(job, size, at_order):  # type: ignore[no-untyped-def]
+    """The sum of the weights of a batch's samples, which begin at `at_order`."""
+    if job[AT_WEIGHTS] == 0:
+        return float(size)
+    order, weights, total = words(at_order), floats(job[AT_WEIGHTS]), 0.0
+    for i in range(size):
+        total += weights[order[i]]
+    return total
 
 
 @part
