@@ -10,7 +10,9 @@ SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
 TRIAL_SECONDS = 0.05  # of steps on the other number of threads: enough for what begins and ends a slice to count little
 FIRST_WAIT, LONGEST_WAIT = 8, 256  # slices until it is tried: twice as many after each trial that it lost
 WORSE = 1.25  # times the best that it was: then it is tried at once
-BETTER = 0.95  # of the time of the present number, and the other one takes over
+# Share of the present number's time that the other one must take to take over: times of a busy machine scatter by a
+# third, so one thread must be much better, and the first number comes back if it is no worse.
+LEAVE, RETURN = 0.75, 1.0
 
 
 class Pace:
@@ -54,7 +56,7 @@ class Pace:
         if steps < min(self.next()[1], self._usual):  # the end of an epoch has cut it short: it tells little
             self._left = 1
             return
-        if each < BETTER * self._level:
+        if each < self._level * (LEAVE if threads == 1 else RETURN):
             self.threads, self._other, self._wait = threads, self._level, FIRST_WAIT
             self._level = self._last = self._best = each
         else:

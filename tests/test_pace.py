@@ -73,6 +73,7 @@ def test_the_faster_number_takes_over_and_gives_way_again():
     pace = Pace(4, True)
     assert 1 not in after(pace, FIRST_WAIT, {1: 1e-3, 4: 3e-4})
     bad, good = {1: 1e-3, 4: 3e-3}, {1: 1e-3, 4: 3e-4}
+    assert set(after(Pace(4, True), 50, {1: 0.8e-3, 4: 1e-3})[FIRST_WAIT + 1 :][:8]) == {4}  # it must be much better
     assert after(pace, 14, bad) == [1, 4, 4] + [1] * (1 + FIRST_WAIT) + [4, 1]  # one slow slice tells nothing, two do
     after(pace, 30, good)
     assert pace.threads == 4

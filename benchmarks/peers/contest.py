@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 EXACT = "float64"
 # The libraries' own settings, beside the CPUs that the process is pinned to.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-# Seconds before each turn: OpenBLAS's threads look for more work before they sleep, and used 0.11 s of CPU after their
-# turn, PyTorch's 0.01 s, the others none (`idle_cpu_s` of the figures shows it).
+# Seconds before each turn, and before the cores are measured: OpenBLAS's threads look for more work before they sleep,
+# and used 0.11 s of CPU after their turn, PyTorch's 0.01 s, the others none (`idle_cpu_s` of the figures shows it).
 PAUSE = 0.25
 
 
@@ -110,6 +110,7 @@ def contest(
             found[name]["first_s"] = child.ask("epoch")["seconds"]
             children.append(child)
         for turn in range(rounds):
+            time.sleep(PAUSE)
             trips.append(round_trip(list(cpus)))
             for child in children:
                 tell(f"round {turn + 1} of {rounds}: {child.name}")
