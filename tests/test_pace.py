@@ -1,9 +1,11 @@
 """Steps and threads of the next slice, by made-up times: no time is measured here."""
 
+from itertools import cycle
+
 import numpy as np
 import pytest
 
-from fastnn import MLP, Dense, Input
+from fastnn import MLP, Augment, Dense, Input
 from fastnn.callbacks import Callback
 from fastnn.pace import FIRST_WAIT, LONGEST_WAIT, SLICE_SECONDS, Pace
 
@@ -91,28 +93,38 @@ def test_nothing_is_tried_where_there_is_one_number(pace):
     assert set(after(pace, 600, {pace.threads: 1e-4})) == {pace.threads}
 
 
-def test_a_fit_on_changing_numbers_of_threads_is_the_same(monkeypatch):
-    """Trials after each slice of a step, whatever they show."""
+class Alternating:
+    """A pace of steps one by one, on the fit's number of threads and on one in turn."""
+
+    def __init__(self, threads: int):
+        self.numbers, self.used = cycle((threads, 1)), []
+
+    def next(self) -> tuple[int, int]:
+        self.used.append(next(self.numbers))
+        return self.used[-1], 1
+
+    def took(self, threads: int, steps: int, seconds: float) -> None:
+        assert (threads, steps) == (self.used[-1], 1)
+
+
+@pytest.mark.parametrize("augment", [None, Augment(shift=2)])  # each epoch has data of its own
+def test_a_fit_on_changing_numbers_of_threads_is_the_same(augment):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 40)).astype(np.float32), rng.integers(3, size=60)
 
     class Look(Callback):
         def on_fit_begin(self, fit):
             fit.threads = fit.job.threads = threads
-            fit.pace = Pace(threads, threads > 1)
-
-        def on_advance(self, fit):
-            used.add(fit.pace.next()[0])
+            fit.pace = pace
 
     found = []
-    monkeypatch.setattr("fastnn.pace.SLICE_SECONDS", 0.0)
-    monkeypatch.setattr("fastnn.pace.FIRST_WAIT", 1)
-    monkeypatch.setattr("fastnn.pace.LONGEST_WAIT", 1)
     for threads in (1, 3):
-        used: set[int] = set()
+        pace = Alternating(threads)
         net = MLP([Input(40), Dense(50, "relu"), Dense(3, "softmax")], seed=1)
-        history = net.fit(X, y, epochs=4, batch_size=8, validation=0.2, callbacks=[Look()])
-        assert used == {1, threads}
+        net.metadata["image"] = [8, 5]
+        settings = {"epochs": 4, "batch_size": 8, "validation": 0.2, "augment": augment}
+        history = net.fit(X, y, callbacks=[Look()], **settings)
+        assert pace.used == [threads, 1] * 12
         found.append((history["loss"], [array for pair in net.parameters() for array in pair]))
     assert found[0][0] == found[1][0]
     for one, other in zip(found[0][1], found[1][1], strict=True):

@@ -9,7 +9,7 @@ changes no result.
 Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
 __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after `PATIENCE`, so that not
 even a lost wake-up could hang a fit. With 784-300-10 on two cores that two other programs kept busy, an epoch on two
-threads took 0.73 to 1.23 of the time on one (`python -m benchmarks.load`); with fixed shares and a barrier that counted
+threads took 0.67 to 1.23 of the time on one (`python -m benchmarks.load`); with fixed shares and a barrier that counted
 arrivals, 1.65 times as long.
 """
 

@@ -23,7 +23,8 @@ SCATTERED_PANELS = 4
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
-# Weights of such a layer that are put in panels while it trains, which takes as long as four times through them.
+# Weights of a dense first layer that are put panel by panel while it trains (kernels/apart.py): to put them there and
+# back takes as long as going through them four times, and more of them do not stay in a cache.
 MOVED = 2**20
 
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak

@@ -183,7 +183,7 @@ def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-un
             else:
                 fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p), w[ROW_STEP], end - k)
                 dense.gradient(w, inputs, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
-            if layer == 0 and job[GROUPS]:
+            if layer == 0 and job[GROUPS]:  # a group is one panel here
                 pass_on_group(job, granule, k, end - k, scratch[TILE], store, hyper)
             else:
                 pass_on(job, w, k, end - k, PANEL * p, np.int64(PANEL), scratch[TILE], store, hyper)
