@@ -213,7 +213,7 @@ def claim(state, thread, threads, phase, count):  # type: ignore[no-untyped-def]
 
 @part
 def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
-    """Account for `done` granules of a phase that has nothing left to claim; who accounts for the last opens the next.
+    """Account for `done` granules of a phase that has nothing left to claim. Who does for the last must `open_next`.
 
     Parameters
     ----------
@@ -221,18 +221,30 @@ def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
         As for `claim`; `count` is at least 1.
     done : int
         How many of them the caller has claimed, and done.
+
+    Returns
+    -------
+    bool
+        Whether the caller accounted for the last.
     """
+    if threads == 1:
+        return True
+    # who has done nothing may be late, and must not touch what counts the work of another phase by now
+    return done > 0 and _add(state + 4 * DONE, np.int32(done)) + done == count
+
+
+@part
+def open_next(state, threads, phase):  # type: ignore[no-untyped-def]
+    """Open the next phase, when all of `phase` is done, and what the caller alone had to do after it."""
     if threads == 1:
         _store_long(state + 4 * GONE, (phase + 1) << 32)
         return
-    # who has done nothing may be late, and must not touch what counts the work of another phase by now
-    if done > 0 and _add(state + 4 * DONE, np.int32(done)) + done == count:
-        store_word(state + 4 * DONE, np.int32(0))
-        for thread in range(threads):
-            _store_long(state + 4 * (GONE + 16 * thread), (phase + 1) << 32)
-        store_word(state + 4 * GENERATION, np.int32(phase + 1))
-        if load_word(state + 4 * SLEEPERS) > 0:
-            _wake(state + 4 * GENERATION)
+    store_word(state + 4 * DONE, np.int32(0))
+    for thread in range(threads):
+        _store_long(state + 4 * (GONE + 16 * thread), (phase + 1) << 32)
+    store_word(state + 4 * GENERATION, np.int32(phase + 1))
+    if load_word(state + 4 * SLEEPERS) > 0:
+        _wake(state + 4 * GENERATION)
 
 
 @part

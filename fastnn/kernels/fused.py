@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fastnn.kernels import launch, sparse
-from fastnn.kernels.barrier import claim, finish, wait
+from fastnn.kernels import launch, sparse, team
+from fastnn.kernels.barrier import claim, finish, open_next, wait
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
 from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
+    ALONE,
     AT_BARRIER,
     BLOCK,
     BLOCKS,
@@ -82,6 +83,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         # the step whose batch this thread has taken for itself, and that whose lists it has sorted
         shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
         by_columns = job[SPARSE] and not job[SCATTERED]
+        alone, finished = job[ALONE] != 0, False  # who finishes the samples does all rows, in the same phase
         for s in range(steps):
             begin, hyper, scale = (step + s) * batch, doubles(at_steps + 24 * s), F(1)
             size = min(batch, samples - begin)
@@ -91,7 +93,10 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 if count < 1:
                     continue
                 while True:
-                    first, last = claim(barrier, thread, threads, phase, count)
+                    if not (alone and kind == ROWS):
+                        first, last = claim(barrier, thread, threads, phase, count)
+                    else:
+                        first, last = np.int64(0), count if finished and done == 0 else np.int64(0)
                     if last == 0:
                         break
                     of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
@@ -102,7 +107,9 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     if kind == UNITS:
                         over_units(job, thread, first, last, size)
                     elif kind == SAMPLES:
-                        over_pieces(job, thread, mode, first, last, count, size, begin, epoch, weight, at_order, shared)
+                        left = samples - begin - size
+                        over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order,
+                                    shared)  # fmt: skip
                     elif kind == ROWS:
                         if first == 0:
                             add_up(job, size, weight, at_order + 8 * begin)
@@ -115,7 +122,12 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                             scale = clip_scale(job)
                         over_stored(job, first, last, scale, hyper)
                     done += last - first
-                finish(barrier, threads, phase, done, count)
+                if not (alone and kind == ROWS):
+                    finished = finish(barrier, threads, phase, done, count)
+                if alone and kind == SAMPLES:
+                    continue
+                if finished:
+                    open_next(barrier, threads, phase)
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
                 # 10, on two threads took 29.3 ms, so 28.2. Not if it is late: there may be no need of it any more.
                 if shared and kind == SAMPLES and by_columns and taken == s:
@@ -149,7 +161,7 @@ def _call(
         if mode == TRAIN and plan.apart is not None:
             moved.enter_context(plan.apart.moved(job))
             take_apart(plan)
-        launch.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
+        team.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
     plan.given.clear()  # who waits for its next call must not keep the data of another epoch
     return plan
 

@@ -5,9 +5,9 @@
 
 import numpy as np
 
-from fastnn.kernels import dense, sparse
+from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part, spliced
-from fastnn.kernels.phases import FLOAT, WORD, inputs_of, layer_of, over_samples, scratch_of
+from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
@@ -20,6 +20,7 @@ from fastnn.kernels.plan import (
     AT_LOSSES,
     AT_NUMBERS,
     AT_PARAMETERS,
+    AT_PIECE_TOTALS,
     AT_PIECES,
     AT_SQUARES,
     AT_STATE,
@@ -39,6 +40,7 @@ from fastnn.kernels.plan import (
     INPUTS,
     JUMP,
     LAYERS,
+    NARROW,
     OF_GROUP,
     OF_LAYER,
     OF_PANELS,
@@ -135,6 +137,12 @@ def pass_on_group(job, granule, k, rows, g, store, hyper):  # type: ignore[no-un
 
 
 @part
+def totals_of(job, number):  # type: ignore[no-untyped-def]
+    """The sums of a piece's losses and hits."""
+    return doubles(job[AT_PIECE_TOTALS] + LINE * number)
+
+
+@spliced
 def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untyped-def]
     """What samples first..last, piece `number` of the batch, give to all gradients, kept tile by tile."""
     at = job[AT_PIECES] + FLOAT * number * job[SIZE]
@@ -148,14 +156,27 @@ def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untype
 
 
 @spliced
-def over_pieces(job, thread, mode, first, last, count, size, begin, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
-    """Granules first..last, of `count`, of a batch's samples (see `over_samples`), and the gradients of its pieces."""
+def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
+    """Granules first..last, of `count`, of a batch's samples (see `over_samples`), and the gradients of its pieces.
+
+    `left` more samples follow the batch.
+    """
     pieces = mode >= GRADIENT and job[PIECES] > 0
     for piece in range(first, last if pieces else first + 1):
-        here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
-        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
+        scratch, of_batch = scratch_of(job, thread), at_order + WORD * begin
+        if pieces and job[NARROW]:
+            here, there = narrow.samples_of(job, piece, size)
+            narrow.over_samples(job, here, there, size, begin, left, weight, at_order, scratch)
+            narrow.gradient(job, piece, here, there)
+        else:
+            here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
+            over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
+            if pieces:
+                piece_gradient(job, piece, here, there, scratch)
         if pieces:
-            piece_gradient(job, piece, here, there, scratch_of(job, thread))
+            totals = totals_of(job, piece)
+            totals[0] = totals[1] = 0.0
+            add_losses(job, here, there, of_batch, totals)
 
 
 @part
@@ -252,15 +273,35 @@ def weight_of(job, size, at_order):  # type: ignore[no-untyped-def]
     return total
 
 
+@fast
+def add_losses(job, first, last, at_order, totals):  # type: ignore[no-untyped-def]
+    """Add the losses and hits of samples first..last of the batch at `at_order` to two totals."""
+    order, weights = words(at_order), floats(job[AT_WEIGHTS])
+    losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
+    loss = hit = 0.0
+    if job[AT_WEIGHTS]:
+        for i in range(first, last):
+            loss += np.float64(weights[order[i]]) * losses[i]
+            hit += np.float64(weights[order[i]]) * hits[i]
+    else:
+        for i in range(first, last):
+            loss += losses[i]
+            hit += hits[i]
+    totals[0] += loss
+    totals[1] += hit
+
+
 @part
 def add_up(job, size, weight, at_order):  # type: ignore[no-untyped-def]
     """Add the losses and hits of a batch to the totals; its samples begin at `at_order`."""
-    order, weights, totals = words(at_order), floats(job[AT_WEIGHTS]), doubles(job[AT_TOTALS])
-    losses, hits = floats(job[AT_LOSSES]), floats(job[AT_HITS])
-    for i in range(size):
-        w = weights[order[i]] if job[AT_WEIGHTS] else F(1)
-        totals[0] += w * losses[i]
-        totals[1] += w * hits[i]
+    totals = doubles(job[AT_TOTALS])
+    if job[PIECES]:
+        for number in range(job[PIECES]):
+            of_piece = totals_of(job, number)
+            totals[0] += of_piece[0]
+            totals[1] += of_piece[1]
+    else:
+        add_losses(job, np.int64(0), size, at_order, totals)
     totals[2] += weight
 
 

@@ -1,8 +1,4 @@
-"""Compiling the step once and for all, and running it in threads.
-
-The threads are ordinary Python threads inside one function that holds no GIL: there is no parallel runtime that could
-abort the process when fits nest or run side by side, or break a fork.
-"""
+"""Compiling the step once and for all: one compilation for all architectures, kept in a cache that is never stale."""
 
 import hashlib
 import os
@@ -11,14 +7,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba.core import config as numba_config
-
-from fastnn.kernels.barrier import ABORTED
 
 
 class Compilation(NamedTuple):
@@ -128,87 +120,3 @@ def _forget(kernel: Any) -> None:
     if kernel.stats.cache_path is not None:
         for path in Path(kernel.stats.cache_path).glob(f"{Path(kernel.py_func.__code__.co_filename).stem}.*.nb[ci]"):
             path.unlink(missing_ok=True)
-
-
-def _cpu_of(thread: int) -> int:
-    """The CPU that a thread of this process, by the system's number, was on last (Linux: proc(5))."""
-    return int(Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[36])
-
-
-def spread_out(helpers: list[threading.Thread]) -> None:
-    """Keep this thread, and those that wait to begin, on CPUs of their own, as far as there are any.
-
-    Linux wakes a thread on the CPU of the one that wakes it, and may leave it there for many milliseconds, with others
-    idle: on two CPUs of a virtual machine 10 of 12 starts went so. Epochs of 784-30-10, batch 10, then took 53 ms
-    instead of 30; 14 of 37 when threads were only placed, none of 26 when they were kept. Beside two busy programs two
-    threads took 0.77 of one thread's time, and kept so 0.84 to 1.23. Where the system does not tell where threads are,
-    nothing is done.
-    """
-    with suppress(OSError, ValueError, IndexError):  # a thread may have ended meanwhile
-        free = os.sched_getaffinity(0)
-        for number in (threading.get_native_id(), *(helper.native_id for helper in helpers)):
-            if number is None or not free:
-                return
-            cpu = last if (last := _cpu_of(number)) in free else min(free)
-            os.sched_setaffinity(number, {cpu})
-            free.discard(cpu)
-
-
-def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.ndarray) -> None:
-    """Run ``kernel(thread, threads, *arguments)`` in `threads` threads, this one among them, to the end of all.
-
-    Parameters
-    ----------
-    state : int32 array (state_words(threads),)
-        The barrier's. Whatever stops one thread sets its abort flag, so that none waits for one that will not come.
-    """
-    state[:] = 0
-    failures: list[BaseException] = []
-    gate, abandoned = threading.Lock(), set[threading.Thread]()
-    allowed = os.sched_getaffinity(0) if threads > 1 and hasattr(os, "sched_setaffinity") else None
-
-    def work(thread: int) -> None:
-        with gate:  # an interrupt amid `start` leaves a thread that may begin only when the caller has freed the memory
-            if threading.current_thread() in abandoned:
-                return
-        try:
-            kernel(thread, threads, *arguments)
-        except BaseException as error:
-            state[ABORTED] = 1
-            failures.append(error)
-
-    helpers = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(1, threads)]
-    try:
-        with gate:
-            for helper in helpers:
-                helper.start()
-            if allowed:
-                spread_out(helpers)
-        kernel(0, threads, *arguments)
-    except BaseException:
-        state[ABORTED] = 1
-        with gate:
-            abandoned.update(helper for helper in helpers if not helper.is_alive())
-        raise
-    finally:
-        if allowed:
-            os.sched_setaffinity(0, allowed)
-        _join(helpers)
-    if failures:
-        raise failures[0]
-
-
-def _join(helpers: list[threading.Thread]) -> None:
-    """Wait for all helpers that run, whatever interrupts: they work in memory that the caller may free."""
-    interrupt: BaseException | None = None
-    waiting = list(helpers)
-    while waiting:
-        try:
-            if waiting[-1].is_alive():
-                waiting[-1].join()
-            else:
-                waiting.pop()
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt

@@ -17,7 +17,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import cpu, launch
+from fastnn.kernels import cpu, launch, team
 from fastnn.kernels.barrier import ABORTED, GENERATION, load_word, state_words, store_word
 from fastnn.kernels.threads import available
 from fastnn.layers import aligned_zeros
@@ -285,6 +285,6 @@ def round_trip() -> float:
     run, state, best = kernel(make_pass), aligned_zeros(state_words(2), np.int32), float("inf")
     for _ in range(TRIES):
         start = time.perf_counter()
-        launch.in_threads(run, 2, (state.ctypes.data, TURNS), state)
+        team.in_threads(run, 2, (state.ctypes.data, TURNS), state)
         best = min(best, time.perf_counter() - start)
     return best / TURNS * 1e9

@@ -102,14 +102,14 @@ class Row:
 class Columns(Row):
     """As many samples at once as a vector has lanes: unit by unit, so that no lane is padding or added to another.
 
-    Z of a panel is transposed before, its deltas after. With two outputs a batch of 200 took 11 us by samples.
+    Units are 16 floats apart. With two outputs a batch of 200 took 11 us by samples.
     """
 
     step = 1
 
     def vector_of(self, pointer: Any, q: Any) -> Any:
         """Where the values of unit q stand."""
-        return vector_at(self.b, pointer, self.b.mul(q, word(LANES)))
+        return vector_at(self.b, pointer, self.b.mul(q, word(PANEL)))
 
     def place(self, q: Any) -> Vector:
         """The number of the unit."""
@@ -125,31 +125,31 @@ class Columns(Row):
 
 
 def _turned(b: Any, units: Any, offsets: Sequence[Any], panel: Any, tile: Any, back: bool = False) -> None:
-    """Rows of a panel, at these offsets, become columns (LANES floats apart) of a tile; or `back`."""
+    """Rows of a panel, at these offsets, become columns of a tile; or `back`."""
     for first in range(0, PANEL, LANES):
         with b.if_then(b.icmp_signed(">", units, word(first))):
             rows = [vector_at(b, panel, b.add(offset, word(first))) for offset in offsets]
-            columns = [vector_at(b, tile, word(LANES * (first + m))) for m in range(LANES)]
+            columns = [vector_at(b, tile, word(PANEL * (first + m))) for m in range(LANES)]
             source, target = (columns, rows) if back else (rows, columns)
             store(b, transposed(b, load(b, source)), target)
 
 
 def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoothing: tuple[Vector, Vector],
-                 turn: Callable[..., None], reads: bool, shown: Any) -> None:  # fmt: skip
+                 turn: Callable[..., None], reads: bool, shown: Any, turned: Any) -> None:  # fmt: skip
     """``turn(i, places, row)`` for all samples: by Columns if their units fit a panel, else there is one, a Row.
 
     `reads`: deltas, if any, are read before they are written. `shown`: outputs are asked for; else only deltas are
-    turned back.
+    turned back. `turned`: Z and deltas are columns already; else they are transposed before, and back.
     In the last group the last sample stands in for those that are not there: what it does twice, it does alike.
     """
-    tiles = [b.alloca(F32, PANEL * LANES) for _ in range(2)]
-    last = b.sub(samples, word(1))
+    tiles = [b.alloca(F32, PANEL * PANEL) for _ in range(2)]
+    last, by_rows = b.sub(samples, word(1)), b.icmp_signed("==", turned, word(0))
 
     def no_padding() -> None:
         """The deltas of units beyond the last one are zero."""
 
         def clear(q: Any, _: list[Any]) -> list[Any]:
-            place = b.mul(b.add(units, q), word(LANES))
+            place = b.mul(b.add(units, q), word(PANEL))
             store(b, [ir.Constant(VECTOR, None)], [vector_at(b, tiles[1], place)])
             return []
 
@@ -159,22 +159,30 @@ def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoot
         places = [b.add(i, word(m)) for m in range(LANES)]
         places = [b.select(b.icmp_signed("<", place, last), place, last) for place in places]
         offsets = [b.mul(place, word(PANEL)) for place in places]
-        _turned(b, units, offsets, z, tiles[0])
-        if reads:
-            _turned(b, units, offsets, d, tiles[1])
-            no_padding()
-        turn(i, places, Columns(b, units, tiles[0], at(b, t, b.mul(i, units)), tiles[1], *smoothing))
-        with b.if_then(b.icmp_signed("!=", shown, word(0))):
+        many, more = b.and_(i, word(-PANEL)), b.and_(i, word(PANEL - 1))
+        here = b.add(b.mul(many, word(PANEL)), more)
+        there = (at(b, pointer, here) for pointer in (z, z if d is None else d))
+        columns = [b.select(by_rows, tile, pointer) for tile, pointer in zip(tiles, there, strict=True)]
+        with b.if_then(by_rows):
+            _turned(b, units, offsets, z, tiles[0])
+            if reads:
+                _turned(b, units, offsets, d, tiles[1])
+                no_padding()
+        targets = at(b, t, b.add(b.mul(many, units), more))
+        turn(i, places, Columns(b, units, columns[0], targets, columns[1], *smoothing))
+        with b.if_then(b.and_(by_rows, b.icmp_signed("!=", shown, word(0)))):
             _turned(b, units, offsets, z, tiles[0], back=True)
         if d is not None:
-            _turned(b, units, offsets, d, tiles[1], back=True)
+            with b.if_then(by_rows):
+                _turned(b, units, offsets, d, tiles[1], back=True)
         return []
 
     with b.if_else(b.icmp_signed("<=", units, word(PANEL))) as (fits, wide):
         with fits:
             if d is not None:
                 no_padding()
-            repeat(b, samples, LANES, [], group)
+            whole = b.and_(b.add(samples, word(PANEL - 1)), word(-PANEL))  # of columns none is left as it was
+            repeat(b, b.select(by_rows, samples, whole), LANES, [], group)
         with wide:
             turn(word(0), [word(0)], Row(b, units, z, t, d, *smoothing))
 
@@ -272,7 +280,7 @@ def _right(row: Row) -> Vector:
 
 
 def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_d: Any, at_share: Any, at_loss: Any,
-           at_hit: Any, shown: Any, x_keep: Any, x_add: Any) -> None:  # fmt: skip
+           at_hit: Any, shown: Any, turned: Any, x_keep: Any, x_add: Any) -> None:  # fmt: skip
     function, activated = list(LOSSES.values())[code]
 
     def turn(i: Any, places: list[Any], row: Row) -> None:
@@ -283,25 +291,29 @@ def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at
         _store_each(b, function(row, share), at_loss, places)
 
     smoothing = number(b, x_keep), number(b, x_add)
-    _for_samples(b, units, samples, at_z, at_t, at_d, smoothing, turn, activated, shown)
+    _for_samples(b, units, samples, at_z, at_t, at_d, smoothing, turn, activated, shown, turned)
 
 
-# (code, units, samples, z, t, d, share, loss, hit, shown, keep, add): the loss of each sample, and 1 or 0, whether it
-# is classified right (see reference.hits), unless the loss takes outputs, which no longer tell: there `hits` comes
-# first. d becomes the delta times the sample's share, z the output if it is `shown`. Label smoothing makes a target
-# t * keep + add. Rows of samples are 16 floats apart; targets stand unit by unit, of LANES samples side by side. Where
-# there are more outputs it is one sample at a time, its units side by side, and z is the output in any case. Shares and
-# targets are read in whole vectors: those beyond the last sample must be as its own.
-judge = family("units samples at_z at_t at_d at_share at_loss at_hit shown x_keep x_add", range(len(LOSSES)), _judge)
+# (code, units, samples, z, t, d, share, loss, hit, shown, turned, keep, add): the loss of each sample, and 1 or 0,
+# whether it is classified right (see reference.hits), unless the loss takes outputs, which no longer tell: there `hits`
+# comes first. d becomes the delta times the sample's share, z the output if it is `shown`. Label smoothing makes a
+# target t * keep + add. Rows of samples are 16 floats apart, and targets stand unit by unit, of 16 samples side by
+# side; so do z and d if they are `turned`, 256 floats for each 16 samples. Where there are more outputs it is one
+# sample at a time, its units side by side, and z is the output in any case. Shares and targets are read in whole
+# vectors: those beyond the last sample must be as its own; but its shares 0 where z is turned, and has sums over all
+# columns.
+judge = family(
+    "units samples at_z at_t at_d at_share at_loss at_hit shown turned x_keep x_add", range(len(LOSSES)), _judge
+)
 
 
-def _hits(b: Any, _: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any) -> None:
+def _hits(b: Any, _: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any, turned: Any) -> None:
     def turn(i: Any, places: list[Any], row: Row) -> None:
         _store_each(b, _right(row), at_hit, places)
 
     nothing = Vector(b, ir.Constant(VECTOR, None))
-    _for_samples(b, units, samples, at_z, at_t, None, (nothing, nothing), turn, False, word(0))
+    _for_samples(b, units, samples, at_z, at_t, None, (nothing, nothing), turn, False, word(0), turned)
 
 
-# (0, units, samples, z, t, hit): whether each sample is classified right, as in `judge`
-hits = family("units samples at_z at_t at_hit", [0], _hits)
+# (0, units, samples, z, t, hit, turned): whether each sample is classified right, as in `judge`
+hits = family("units samples at_z at_t at_hit turned", [0], _hits)

@@ -42,6 +42,7 @@ from fastnn.kernels.plan import (
     LAYER_WORDS,
     LAYERS,
     LOSS,
+    NARROW,
     OUTPUTS,
     PANELS,
     ROW,
@@ -59,11 +60,11 @@ from fastnn.kernels.reading import spread
 from fastnn.kernels.rows import activate, drop
 from fastnn.kernels.share import GRADIENT, PREDICT
 from fastnn.kernels.simd import doubles, floats, ints, words
-from fastnn.kernels.vectors import LANES
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
-FLOAT, WORD = 4, 8  # bytes
+FLOAT, WORD, LINE = 4, 8, 64  # bytes; of a cache line
+PANEL_BITS = PANEL.bit_length() - 1
 
 
 @part
@@ -125,18 +126,19 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
 
 
 @fast
-def take_targets(job, rows, samples, side_by_side, units, t):  # type: ignore[no-untyped-def]
-    """The targets of some rows of the data, at t: unit by unit, so many samples side by side.
+def take_targets(job, rows, samples, bits, units, t):  # type: ignore[no-untyped-def]
+    """The targets of some rows of the data, at t: unit by unit, 2**bits samples side by side.
 
     The last sample stands in for those that the last group of samples lacks.
     """
     t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
-    places = (samples + side_by_side - 1) // side_by_side * side_by_side
+    side_by_side = 1 << bits
+    places = (samples + side_by_side - 1) >> bits << bits
     if not job[AT_TARGETS]:
         for j in range(units * places):
             t[j] = F(0)
     for i in range(places):
-        row, at = rows[min(i, samples - 1)], i // side_by_side * side_by_side * units + i % side_by_side
+        row, at = rows[min(i, samples - 1)], (i >> bits << bits) * units + (i & (side_by_side - 1))
         if job[AT_TARGETS]:
             for o in range(units):
                 t[at + side_by_side * o] = targets[units * row + o]
@@ -144,17 +146,27 @@ def take_targets(job, rows, samples, side_by_side, units, t):  # type: ignore[no
             t[at + side_by_side * labels[row]] = F(1)
 
 
-@part
+@spliced
+def activate_group(w, a, d, alpha):  # type: ignore[no-untyped-def]
+    """Z at `a` becomes f(Z), and d f'(Z), where 16 samples lie side by side."""
+    activate(w[ACTIVATION], 1, PANEL * w[OUTPUTS], a, d, alpha)
+
+
+@spliced
 def judge_samples(job, w, alpha, samples, slot, mode, z, t, d, share):  # type: ignore[no-untyped-def]
-    """Hits, losses, outputs and deltas of samples whose rows are 16 floats apart, or of one alone."""
+    """Hits, losses, outputs and deltas of samples of one panel, or of one alone."""
     units, numbers, smoothing, here = w[OUTPUTS], doubles(job[AT_NUMBERS]), 0.0, FLOAT * slot
     if mode >= GRADIENT:
         smoothing = numbers[SMOOTHING]
     if job[ACTIVATED]:
-        hits(0, units, samples, z, t, job[AT_HITS] + here)
-        activate(w[ACTIVATION], samples, units, z, d, alpha)
+        hits(0, units, samples, z, t, job[AT_HITS] + here, job[NARROW])
+        if job[NARROW]:
+            for i in range(0, samples, PANEL):
+                activate_group(w, z + FLOAT * PANEL * i, d + FLOAT * PANEL * i, alpha)
+        else:
+            activate(w[ACTIVATION], samples, units, z, d, alpha)
     judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + here, job[AT_HITS] + here, mode == PREDICT,
-          F(1.0 - smoothing), F(smoothing / numbers[SMOOTHING_CLASSES]))  # fmt: skip
+          job[NARROW], F(1.0 - smoothing), F(smoothing / numbers[SMOOTHING_CLASSES]))  # fmt: skip
 
 
 @fast
@@ -167,16 +179,16 @@ def finish_outputs(job, first, last, begin, weight, mode, at_order, scratch):  #
     rows, each = words(at_order + WORD * (begin + first)), 1.0 / weight if weight > 0 else 0.0
     for i in range(last - first):
         share[i] = F(weights[rows[i]] * each) if job[AT_WEIGHTS] else F(each)
-    for i in range(last - first, last - first + LANES):  # `judge` reads whole vectors
-        share[i] = share[last - first - 1]
+    for i in range(last - first, last - first + PANEL):  # `judge` reads whole vectors
+        share[i] = F(0) if job[NARROW] else share[last - first - 1]
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
-        take_targets(job, rows, last - first, np.int64(LANES), units, t)
+        take_targets(job, rows, last - first, np.int64(PANEL_BITS), units, t)
         judge_samples(job, w, alpha, last - first, slot, mode, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
-        take_targets(job, words(at_order + WORD * (begin + first + i)), np.int64(1), np.int64(1), units, t)
+        take_targets(job, words(at_order + WORD * (begin + first + i)), np.int64(1), np.int64(0), units, t)
         for p in range(panels):
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):

@@ -20,15 +20,15 @@ from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES, FLOATS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
+from fastnn.kernels.threads import is_narrow, shares_units
 from fastnn.kernels.threads import pieces as pieces_of
-from fastnn.kernels.threads import shares_units
 from fastnn.layers import LANES as PANEL
-from fastnn.layers import aligned_zeros
+from fastnn.layers import Architecture, aligned_zeros
 from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 46
+_place, JOB_WORDS = count(), 49
 # The job's words. AT_: an address; 0 where there is nothing.
 (
     LAYERS,  # L
@@ -58,6 +58,9 @@ _place, JOB_WORDS = count(), 46
     FINEST,  # samples that a thread claims at least
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
     AT_PIECES,  # float32 (PIECES, SIZE): their gradients
+    AT_PIECE_TOTALS,  # float64 (PIECES, 8): the sums of their losses and hits, on cache lines of their own
+    ALONE,  # whether one thread takes all rows, as they are few: who has finished the last samples
+    NARROW,  # whether samples lie side by side (kernels/narrow.py)
     SIZE,  # of the flat buffer of parameters
     AT_GRANULES,  # int64 (GRANULES, GRANULE_WORDS): all rows of parameters, in pieces that threads claim
     GRANULES,
@@ -251,12 +254,38 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
     return dealt, squares
 
 
+def write_ones(values: np.ndarray, width: int, batch: int, jump: int, narrow: bool) -> None:
+    """Behind the `width` units of an input, which begins with `values`, stands the 1 that a bias is the weight of."""
+    if narrow:
+        groups = panels_of(batch)
+        values[: groups * (width + 1) * PANEL].reshape(groups, width + 1, PANEL)[:, width] = 1
+    else:
+        start = width // PANEL * jump + width % PANEL
+        values[start : start + PANEL * batch : PANEL] = 1
+
+
+def layer_table(net: Architecture, address: np.ndarray) -> np.ndarray:
+    """The words of all layers; at `address` stand all inputs, then all deltas."""
+    widths, layers = net.widths, len(net.strides)
+    table = np.zeros((layers, LAYER_WORDS), np.int64)
+    for layer, row in enumerate(table):
+        row[[INPUTS, OUTPUTS]] = widths[layer], widths[layer + 1]
+        row[[PANELS, STRIDE]] = panels_of(widths[layer + 1]), net.strides[layer]
+        row[[OFFSET, AT_INPUTS, AT_DELTAS]] = net.weight_offsets[layer], address[layer], address[layers + layer]
+        row[[ROW_STEP, PANEL_STEP]] = net.strides[layer], PANEL
+        row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
+        row[THRESHOLD] = drop_threshold(net.dropout[layer])
+    return table
+
+
 def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Plan:
     """Buffers and tables for batches of `batch` samples."""
     net, threads, examples, is_sparse = job.architecture, job.threads, job.examples, sparse(job, batch)
     widths, layers = net.widths, len(net.strides)
     pieces = 0 if everything or is_sparse else pieces_of(net, batch)
-    jump = PANEL * (batch | 1)  # an odd number of cache lines: a power of two would put all panels in the same sets
+    narrow = pieces > 0 and is_narrow(net, batch)
+    # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
+    jump = PANEL * PANEL * panels_of(batch) if narrow else PANEL * (batch | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
     if not (is_sparse or everything) and shares_units(net, batch):
@@ -303,17 +332,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         scratch[:, FIRST_INPUTS] = address[0]
     for width, size, at in inputs:
         if size:
-            start = (at - memory.ctypes.data) // 4 + width // PANEL * jump + width % PANEL
-            memory[start : start + PANEL * batch : PANEL] = 1
-    table = np.zeros((layers, LAYER_WORDS), np.int64)
-    for layer in range(layers):
-        row = table[layer]
-        row[[INPUTS, OUTPUTS]] = widths[layer], widths[layer + 1]
-        row[[PANELS, STRIDE]] = panels_of(widths[layer + 1]), net.strides[layer]
-        row[[OFFSET, AT_INPUTS, AT_DELTAS]] = net.weight_offsets[layer], address[layer], address[layers + layer]
-        row[[ROW_STEP, PANEL_STEP]] = net.strides[layer], PANEL
-        row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
-        row[THRESHOLD] = drop_threshold(net.dropout[layer])
+            write_ones(memory[(at - memory.ctypes.data) // 4 :], width, batch, jump, narrow)
+    table = layer_table(net, address)
     state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else batch
     words = np.zeros(JOB_WORDS, np.int64)
@@ -326,8 +346,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.concatenate([np.zeros(JOB_NUMBERS), *np.column_stack([net.arguments, 1 / (1 - np.array(net.dropout))])]),
         state,
         np.zeros(3),
-        np.zeros(samples, np.float32),
-        np.zeros(samples, np.float32),
+        aligned_zeros(samples),
+        aligned_zeros(samples),
         np.zeros((samples if everything else 0, widths[-1]), np.float32),
         aligned_zeros(0 if everything else net.size),
         table,
@@ -337,7 +357,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         [],
     )
     squares = np.zeros(squares_of)
-    sums = aligned_zeros(pieces * net.size)
+    sums, piece_totals = aligned_zeros(pieces * net.size), aligned_zeros(16 * pieces)
     scale, shift = (
         np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), widths[0])).copy()
         for values in (net.scale, net.shift)
@@ -346,13 +366,14 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     worth_it = threads > 1 if is_sparse else groups > 1 and widths[0] * net.strides[0] <= cost.MOVED
     if threads <= groups and not everything and job.clip_norm == 0 and worth_it:
         plan.apart = Apart.of([PANEL * (end - begin) for begin, end in parts], widths[0] + 1, 1 + len(job.state))
-    plan.kept += [table, scratch, squares, scale, shift, edges, granules, sums, memory]
+    plan.kept += [table, scratch, squares, scale, shift, edges, granules, sums, piece_totals, memory]
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
-    words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, batch <= cost.IN_PLACE
+    words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, scattered and batch <= cost.IN_PLACE
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     words[FINEST] = cost.finest(net.size)
-    words[[PIECES, AT_PIECES, SIZE]] = pieces, sums.ctypes.data, net.size
+    words[[PIECES, AT_PIECES, SIZE, NARROW]] = pieces, sums.ctypes.data, net.size, narrow
+    words[[AT_PIECE_TOTALS, ALONE]] = piece_totals.ctypes.data, pieces > 0 and net.size <= cost.ALONE
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
     words[AT_OUTPUTS] = address[2 * layers]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data

@@ -6,12 +6,13 @@ from typing import Any
 from llvmlite import ir
 
 from fastnn.kernels import cpu
-from fastnn.kernels.simd import BYTE
+from fastnn.kernels.simd import BYTE, fetch
 from fastnn.kernels.vectors import (
     CONTRACT,
     F32,
     I32,
     LANES,
+    PARTS,
     VECTOR,
     WORD,
     at,
@@ -19,6 +20,7 @@ from fastnn.kernels.vectors import (
     family,
     repeat,
     row_of,
+    transposed,
     word,
 )
 from fastnn.layers import LANES as PANEL
@@ -47,6 +49,8 @@ EIGHT = 8
 PERMUTED = "avx2" in cpu.features()  # eight values at a time; elsewhere one by one
 COMPRESSED = {"avx512vbmi2", "avx512bw"} <= cpu.features()
 BYTES, FLOATS, ALIKE = range(3)  # what rows are of; bytes of one scale
+LINE = 64  # bytes
+MOST = 4096  # bytes of a row that are fetched ahead
 MANY, CHUNK = 64, 4096  # of them are moved at once; that are noted before they become float32
 
 
@@ -166,16 +170,22 @@ def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: 
 list_values = family("at_x at_scale first last at_int_index at_value at_int_start", range(3), _list_values)
 
 
+def _taken(b: Any, pointer: Any, kind: Any, there: Any) -> Any:
+    """The vector at a pointer; of those lanes that are there, if not of all."""
+    size = 4 if kind is VECTOR else 1
+    pointer = b.bitcast(pointer, kind.as_pointer())
+    return b.load(pointer, align=size) if there is None else masked_load(b, pointer, size, there)
+
+
+def _scaled(b: Any, value: Any, scale: Any, shift: Any, there: Any, other: Any) -> Any:
+    """scale * value + shift; `other` in lanes that are not there."""
+    value = b.fadd(b.fmul(value, scale, flags=CONTRACT), shift, flags=CONTRACT)
+    return value if there is None else b.select(there, value, other)
+
+
 def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count: Any, at_to: Any, jump: Any) -> None:
     x, raw = (at_x, VECTOR) if floats else (b.bitcast(at_x, BYTE.as_pointer()), ir.VectorType(BYTE, LANES))
     lanes = ir.VectorType(I32, LANES)
-
-    def taken(pointer: Any, kind: Any, there: Any) -> Any:
-        """The vector at a pointer; of those lanes that are there, if not of all."""
-        pointer, size = b.bitcast(pointer, kind.as_pointer()), 4 if kind is VECTOR else 1
-        if there is None:
-            return b.load(pointer, align=size)
-        return masked_load(b, pointer, size, there)
 
     def row(k: Any, to: Any, left: Any = None) -> None:
         """scale * x + shift of a panel's values from k on; of those `left`, then 1, a bias's input, and zeros."""
@@ -184,14 +194,11 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
             if left is not None:
                 numbers, end = ir.Constant(lanes, [LANES * part + lane for lane in range(LANES)]), splat(b, left, lanes)
                 there = b.icmp_signed("<", numbers, end)
-            value = taken(at(b, x, place), raw, there)
+            value = _taken(b, at(b, x, place), raw, there)
             value = value if floats else b.uitofp(value, VECTOR)
-            scale, shift = (taken(at(b, values, place), VECTOR, there) for values in (at_scale, at_shift))
-            value = b.fadd(b.fmul(value, scale, CONTRACT), shift, CONTRACT)
-            if left is not None:
-                one = b.uitofp(b.icmp_signed("==", numbers, end), VECTOR)
-                value = b.select(there, value, one)
-            b.store(value, pointer, align=4)
+            scale, shift = (_taken(b, at(b, values, place), VECTOR, there) for values in (at_scale, at_shift))
+            one = None if there is None else b.uitofp(b.icmp_signed("==", numbers, end), VECTOR)
+            b.store(_scaled(b, value, scale, shift, there, one), pointer, align=4)
 
     def panel(k: Any, inside: list[Any]) -> list[Any]:
         row(k, inside[0])
@@ -203,6 +210,58 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
     with b.if_then(b.icmp_signed(">", left, word(0))):
         row(whole, to, b.trunc(left, I32))
 
+
+def _turn(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any, later: Any, at_scale: Any,
+          at_shift: Any, count: Any, at_to: Any) -> None:  # fmt: skip
+    kind, lanes = VECTOR if floats else ir.VectorType(BYTE, LANES), ir.VectorType(I32, LANES)
+    x, order = b.bitcast(at_x, BYTE.as_pointer()), b.bitcast(at_order, WORD.as_pointer())
+    places = [b.select(b.icmp_signed("<", word(m), samples), word(m), b.sub(samples, word(1))) for m in range(PANEL)]
+    numbers = ([b.load(at(b, start, place)) for place in places] for start in (order, at(b, order, later)))
+    rows, fetched = ([at(b, x, b.mul(number, size)) for number in found] for found in numbers)
+
+    def line(k: Any, _: list[Any]) -> list[Any]:
+        for row in fetched:
+            fetch(b, at(b, row, k))
+        return []
+
+    repeat(b, b.select(b.icmp_signed("<", size, word(MOST)), size, word(MOST)), LINE, [], line)
+
+    def block(k: Any, left: Any = None) -> None:
+        """LANES columns from k on; of those `left`, then 1, a bias's input, and zeros."""
+        there = one = None
+        if left is not None:
+            numbers, end = ir.Constant(lanes, list(range(LANES))), splat(b, left, lanes)
+            there, one = b.icmp_signed("<", numbers, end), b.uitofp(b.icmp_signed("==", numbers, end), VECTOR)
+        scale, shift = (_taken(b, at(b, values, k), VECTOR, there) for values in (at_scale, at_shift))
+        for part in range(PARTS):
+            held = []
+            for row in rows[part * LANES : (part + 1) * LANES]:
+                value = _taken(b, at(b, row, b.mul(k, word(4 if floats else 1))), kind, there)
+                held.append(_scaled(b, value if floats else b.uitofp(value, VECTOR), scale, shift, there, one))
+            for j, column in enumerate(transposed(b, held)):
+                to = row_of(b, at(b, at_to, b.mul(b.add(k, word(j)), word(PANEL))))[part]
+                if left is None:
+                    b.store(column, to, align=4)
+                else:
+                    with b.if_then(b.icmp_signed("<=", ir.Constant(I32, j), left)):
+                        b.store(column, to, align=4)
+
+    def whole_block(k: Any, _: list[Any]) -> list[Any]:
+        block(k)
+        return []
+
+    whole = b.and_(count, word(-LANES))
+    repeat(b, whole, LANES, [], whole_block)
+    left = b.sub(count, whole)
+    with b.if_then(b.icmp_signed(">", left, word(0))):
+        block(whole, b.trunc(left, I32))
+
+
+# (floats, x, size, order, samples, later, scale, shift, count, to): scale * x + shift of the rows of x, `size` bytes
+# each, whose numbers are at `order`: column k of the `samples` rows, at most 16, as row k of `to`, 16 floats. The last
+# sample stands in for those that lack. Behind a last row that is no multiple of LANES follows one of 1, the input of a
+# bias. Rows that stand `later` in the order are fetched.
+turn = family("at_x size at_order samples later at_scale at_shift count at_to", range(2), _turn)
 
 # (floats, x, scale, shift, count, to, jump): scale * x + shift of `count` values, bytes or floats, into the panels of a
 # sample. In the rest of the last one, if it has one, follow 1, the input that a bias is the weight of, and zeros.

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from fastnn import rng
 from fastnn.kernels.compiling import part
-from fastnn.kernels.elementary import exp, normal, sigmoid, softplus, tanh
+from fastnn.kernels.elementary import exp, expm1, normal, sigmoid, softplus, tanh
 from fastnn.kernels.simd import floats
 from fastnn.kernels.vectors import (
     F32,
@@ -65,10 +65,9 @@ def _leaky_relu(z: Vector, alpha: Vector) -> Pair:
 
 
 def _elu(z: Vector, alpha: Vector) -> Pair:
+    below = where(z > 0.0, 0.0, where(z < -80.0, -80.0, z))
     e = exp(where(z > 0.0, 0.0, z))
-    # near 0, exp(z) - 1 cancels; there expm1(z) = tanh(z / 2) (exp(z) + 1)
-    below = tanh(0.5 * z) * (e + 1.0)
-    return where(z > 0.0, z, alpha * below), where(z > 0.0, 1.0, alpha * e)
+    return where(z > 0.0, z, alpha * expm1(below)), where(z > 0.0, 1.0, alpha * e)
 
 
 def _sigmoid(z: Vector, alpha: Vector) -> Pair:

@@ -7,6 +7,7 @@ Addresses are plain integers, strides and jumps count floats.
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 from llvmlite import ir
@@ -26,6 +27,7 @@ from fastnn.kernels.vectors import (
     broadcast,
     family,
     fma,
+    lane_sums,
     load,
     repeat,
     row_of,
@@ -40,6 +42,7 @@ TILE_ROWS = min(PANEL, (REGISTERS - PARTS - 1) // PARTS // 2 * 2)
 # Steps that a tile's loop takes at once, 64 to 96 multiply-adds. Twice as many are no faster, and more to compile; with
 # two of them LLVM's own unrolling reached 0.78 of the peak on AVX2, with eight 0.88.
 TOGETHER = 8 if REGISTERS < 32 else 4
+SUMMED = min(8, LANES)  # units whose sums over lanes a tile makes: more would only be more to compile
 BYTE = ir.IntType(8)
 CHAINS = 8  # vectors that must be summed at once: two units multiply and add, and each takes four cycles
 PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
@@ -116,6 +119,46 @@ tile_by_samples = family("at_a jump at_w stride depth at_start step at_c", range
 # rows, 16 floats each, next to each other.
 tile_by_units = family("at_a at_d depth at_c", range(1, TILE_ROWS + 1), _tile_by_units)
 
+# The same for 1, 2, 4 and, where there are registers, 8 rows: what suffices, and is a fraction to compile once more.
+MOST_FEW = min(8, 2 ** (TILE_ROWS.bit_length() - 1))
+FEW = [2**bit for bit in range(MOST_FEW.bit_length())]
+few_by_samples = family("at_a jump at_w stride depth at_start step at_c", FEW, _tile_by_samples)
+few_by_units = family("at_a at_d depth at_c", FEW, _tile_by_units)
+
+
+def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d: Any, groups: Any, rows: Any,
+                   at_c: Any) -> None:  # fmt: skip
+    together = max(1, min(4, (REGISTERS - 2) // size - 1))  # rows: their sums, and what these are of, stay in registers
+    kept = ir.Constant(ir.VectorType(I32, SUMMED), list(range(SUMMED)))
+
+    def block(k: Any, together: int) -> list[Any]:
+        def group(_: Any, inside: list[Any]) -> list[Any]:
+            a, d, *held = inside
+            for samples in range(PARTS):
+                right = load(b, [row_of(b, at(b, d, PANEL * o))[samples] for o in range(size)])
+                left = load(b, [row_of(b, at(b, a, PANEL * m))[samples] for m in range(together)])
+                held = [fma(b, x, y, old) for (x, y), old in zip(product(left, right), held, strict=True)]
+            return [at(b, a, jump_a), at(b, d, jump_d), *held]
+
+        start = [at(b, at_a, b.mul(k, word(PANEL))), at_d, *[ir.Constant(VECTOR, None)] * (together * size)]
+        held = repeat(b, groups, 1, start, group)[2:]
+        for m in range(together):
+            sums = lane_sums(b, held[m * size : (m + 1) * size])
+            sums = b.shuffle_vector(sums, sums, kept)
+            out = at(b, at_c, b.mul(b.add(k, word(m)), word(PANEL)))
+            b.store(sums, b.bitcast(out, sums.type.as_pointer()), align=4)
+        return []
+
+    whole = b.sub(rows, b.urem(rows, word(together)))
+    repeat(b, whole, together, [], lambda k, _: block(k, together))
+    repeat(b, b.sub(rows, whole), 1, [], lambda k, _: block(b.add(k, whole), 1))
+
+
+# (size, a, jump_a, d, jump_d, groups, rows, c): where samples lie side by side, in `groups` of 16, the sums over all of
+# them: row k < rows of c, 16 floats from row to row, begins with those of row k of a times each row m < size of d, and
+# zeros up to SUMMED.
+tile_by_lanes = family("at_a jump_a at_d jump_d groups rows at_c", range(1, SUMMED + 1), _tile_by_lanes)
+
 
 def _copy(b: Any, size: int, at_from: Any, stride: Any, count: Any, at_to: Any) -> None:
     def turn(_: Any, inside: list[Any]) -> list[Any]:
@@ -131,14 +174,18 @@ def _copy(b: Any, size: int, at_from: Any, stride: Any, count: Any, at_to: Any) 
 copy_panel = family("at_from stride count at_to", [1], _copy)
 
 
-def _fetch(b: Any, size: int, at_from: Any, stride: Any, count: Any) -> None:
+def fetch(b: Any, pointer: Any) -> None:
+    """The cache line at a pointer will be read soon."""
     byte = BYTE.as_pointer()
     kind, name = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
     function = b.module.globals.get(name) or ir.Function(b.module, kind, name)
     hints = [ir.Constant(I32, value) for value in (0, 3, 1)]  # to read, to all caches, data
+    b.call(function, [b.bitcast(pointer, byte), *hints])
 
+
+def _fetch(b: Any, size: int, at_from: Any, stride: Any, count: Any) -> None:
     def turn(_: Any, inside: list[Any]) -> list[Any]:
-        b.call(function, [b.bitcast(inside[0], byte), *hints])
+        fetch(b, inside[0])
         return [at(b, inside[0], stride)]
 
     repeat(b, count, 1, [at_from], turn)
@@ -256,8 +303,8 @@ def _column_sums(b: Any, size: int, at_int_pairs: Any, at_int_bounds: Any, count
         value = b.bitcast(at(b, index, 1), FLOATS)
         sums = _sum(b, length, index, value, columns, word(PANEL), zeros, step=2)
         if descend:
-            steps = [b.fmul(rate, value) for value in sums]
-            sums = [b.fsub(old, value, CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)]
+            steps = [b.fmul(rate, value, flags=CONTRACT) for value in sums]
+            sums = [b.fsub(old, value, flags=CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)]
         store(b, sums, rows)
         return [at(b, out, stride)]
 

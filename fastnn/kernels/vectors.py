@@ -151,6 +151,7 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
         8: lambda context, size, a, b, c, d, e, f, g, h: made,
         9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
         11: lambda context, size, a, b, c, d, e, f, g, h, i, j, k: made,
+        12: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m: made,
         13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,
     }
     return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
@@ -167,6 +168,23 @@ def transposed(builder: Any, held: Sequence[Any]) -> list[Any]:
             pair = found[i], found[i + step]
             found[i], found[i + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
     return found
+
+
+def lane_sums(builder: Any, held: Sequence[Any]) -> Any:
+    """A vector whose lane m is the sum of the lanes of vector m, of no more than LANES; 0 where there is none.
+
+    As `transposed`, but the corners are added; the small ones first, which leaves less to do where vectors lack.
+    """
+    found = [*held, *[None] * (LANES - len(held))]
+    zero = ir.Constant(VECTOR, None)
+    for step in (2**bit for bit in range(LANES.bit_length() - 1)):
+        low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+        high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+        masks = [ir.Constant(ir.VectorType(I32, LANES), lanes) for lanes in (low, high)]
+        for i in (i for i in range(0, LANES, 2 * step) if found[i]):
+            pair = found[i], found[i + step] or zero
+            found[i] = builder.fadd(*(builder.shuffle_vector(*pair, mask) for mask in masks))
+    return found[0] or zero
 
 
 # ---------------------------------------------------------------- formulas
@@ -247,6 +265,10 @@ class Vector:
     def __abs__(self) -> "Vector":
         return (self.bits() & 0x7FFFFFFF).floats()
 
+    def signed(self, other: "Vector") -> "Vector":
+        """The size of each lane with the sign of the other's."""
+        return (self.bits() & 0x7FFFFFFF | other.bits() & -0x80000000).floats()
+
     def bits(self) -> "Bits":
         """The bits of each lane."""
         return Bits(self.builder, self.builder.bitcast(self.value, INTEGERS))
@@ -297,6 +319,9 @@ class Bits:
 
     def __and__(self, other: "Bits | int") -> "Bits":
         return self._do("and_", other)
+
+    def __or__(self, other: "Bits | int") -> "Bits":
+        return self._do("or_", other)
 
     def __lshift__(self, places: int) -> "Bits":
         return self._do("shl", places)

@@ -15,6 +15,7 @@ from fastnn.kernels.barrier import (
     _swap_long,
     claim,
     finish,
+    open_next,
     state_words,
     wait,
 )
@@ -30,7 +31,8 @@ def take(state, thread, threads, phase, count):
 
 @njit(nogil=True)
 def end(state, threads, phase, done, count):
-    finish(state, threads, phase, done, count)
+    if finish(state, threads, phase, done, count):
+        open_next(state, threads, phase)
     return wait(state, threads, phase)
 
 
@@ -51,7 +53,8 @@ def work(thread, threads, state, counts, did):
                 break
             did[thread, phase, first:last] += 1
             done += last - first
-        finish(state, threads, phase, done, counts[phase])
+        if finish(state, threads, phase, done, counts[phase]):
+            open_next(state, threads, phase)
         if wait(state, threads, phase):
             return -1
         missing += counts[phase] - did[:, phase].sum()

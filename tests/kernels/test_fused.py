@@ -9,12 +9,13 @@ from fastnn.kernels.plan import SPARSE
 from fastnn.kernels.simd import PANELS_APART
 from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
 
+WIDE = [Input(40, 1 / 255), Dense(33, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
+NARROW = [Input(40, 1 / 255), Dense(6, "gelu"), Dense(3, "relu"), Dense(5, "softmax")]
 
-def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, units: int = 33, **settings: object) -> Job:
+
+def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, layers: list = WIDE, **settings: object) -> Job:
     rng = np.random.default_rng(5)
-    architecture = Architecture.of(
-        [Input(40, 1 / 255), Dense(units, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
-    )
+    architecture = Architecture.of(layers)
     parameters = aligned_zeros(architecture.size)
     for W, b in architecture.views(parameters):
         W[...] = rng.normal(0, 0.3, W.shape)
@@ -26,14 +27,22 @@ def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, units: in
 
 
 def trained(threads: int, **settings: object) -> tuple[object, np.ndarray, np.ndarray]:
-    state = np.zeros((2, make_job().architecture.size), np.float32)
-    job = make_job(threads=threads, batch_size=16, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
-    steps = np.tile([0.01, 1e-6, 0.0], (5, 1))
-    totals = [fused.train(job, np.random.default_rng(epoch).permutation(70), epoch, 0, steps) for epoch in range(3)]
+    settings = {"batch_size": 16, "layers": WIDE, "samples": 70} | settings
+    state = np.zeros((2, Architecture.of(settings["layers"]).size), np.float32)
+    job = make_job(threads=threads, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
+    steps = np.tile([0.01, 1e-6, 0.0], (-(-settings["samples"] // job.batch_size), 1))
+    orders = [np.random.default_rng(epoch).permutation(settings["samples"]) for epoch in range(3)]
+    totals = [fused.train(job, order, epoch, 0, steps) for epoch, order in enumerate(orders)]
     return totals, job.parameters, job.state
 
 
-@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}, {"weight_decay": 0.1}])
+PIECES = {"layers": NARROW, "sparse": False, "batch_size": 300, "samples": 700}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"clip_norm": 0.1}, {"sparse": False}, {"weight_decay": 0.1}, PIECES, PIECES | {"clip_norm": 0.1}],
+)
 @pytest.mark.parametrize("threads", [2, 3, 4])
 def test_no_bit_depends_on_the_number_of_threads(threads, settings):
     one, many = trained(1, **settings), trained(threads, **settings)
@@ -62,10 +71,10 @@ def one_after_the_other(order):
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
-@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}])
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}, PIECES, PIECES | {"clip_norm": 0.1}])
 def test_training_does_not_depend_on_who_does_the_work(monkeypatch, order, settings):
     expected = trained(1, **settings)
-    monkeypatch.setattr(fused.launch, "in_threads", one_after_the_other(order))
+    monkeypatch.setattr(fused.team, "in_threads", one_after_the_other(order))
     found = trained(3, **settings)
     assert found[0] == expected[0]
     np.testing.assert_array_equal(found[1], expected[1])
@@ -76,7 +85,7 @@ def test_training_does_not_depend_on_who_does_the_work(monkeypatch, order, setti
 @pytest.mark.parametrize("mode", [fused.PREDICT, fused.SCORE])
 def test_nor_does_a_pass(monkeypatch, mode, order):
     expected = fused._pass(make_job(1100), mode)
-    monkeypatch.setattr(fused.launch, "in_threads", one_after_the_other(order))
+    monkeypatch.setattr(fused.team, "in_threads", one_after_the_other(order))
     found = fused._pass(make_job(1100, threads=3), mode)
     np.testing.assert_array_equal(found.losses, expected.losses)
     np.testing.assert_array_equal(found.hits, expected.hits)
@@ -84,8 +93,9 @@ def test_nor_does_a_pass(monkeypatch, mode, order):
 
 
 def test_the_input_form_changes_no_bit():
-    wide = 16 * PANELS_APART + 1  # narrower layers sum values with even and odd numbers apart
-    sparse, dense, rows = make_job(units=wide), make_job(units=wide), np.arange(50)
+    wide = Dense(16 * PANELS_APART + 1, "gelu")  # narrower layers sum values with even and odd numbers apart
+    sparse, dense = (make_job(layers=[WIDE[0], wide, *WIDE[2:]]) for _ in range(2))
+    rows = np.arange(50)
     dense.examples.density = 1.0
     np.testing.assert_array_equal(fused.gradients(sparse, rows)[1], fused.gradients(dense, rows)[1])
     assert sparse.workspace.words[SPARSE]

@@ -1,124 +1,17 @@
-"""Threads that end together whatever happens to one, and a cache that is never stale, shared or missed."""
+"""A cache that is never stale, shared or missed."""
 
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numba import njit
 
 import fastnn
 from fastnn.kernels import launch
-from fastnn.kernels.barrier import finish, state_words, wait
-from fastnn.layers import aligned_zeros
 
-
-@njit(nogil=True)
-def meet(state, threads, phases):
-    """Each thread does one of the granules of each phase, so that all must wait for each other."""
-    for phase in range(phases):
-        finish(state, threads, phase, 1, threads)
-        if wait(state, threads, phase):
-            return True
-    return False
-
-
-class Kernel:
-    """Stands for the compiled step: thread `bad` fails at once, the others meet for ever."""
-
-    def __init__(self, bad: int, error: BaseException):
-        self.bad, self.error = bad, error
-        self.state = aligned_zeros(state_words(4), np.int32)
-        self.ended: list[int] = []
-
-    def __call__(self, thread: int, threads: int) -> None:
-        if thread == self.bad:
-            raise self.error
-        assert meet(self.state.ctypes.data, threads, 2**31 - 2)
-        self.ended.append(thread)
-
-
-@pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt(), SystemExit(3)])
-@pytest.mark.parametrize("bad", [0, 1, 3])
-def test_what_stops_one_thread_ends_the_others(bad, error):
-    kernel = Kernel(bad, error)
-    with pytest.raises(type(error)):
-        launch.in_threads(kernel, 4, (), kernel.state)
-    assert sorted(kernel.ended) == [thread for thread in range(4) if thread != bad]
-    assert threading.active_count() == 1
-
-
-def test_a_thread_that_cannot_start_ends_the_others(monkeypatch):
-    kernel, started, start = Kernel(99, ValueError()), [], threading.Thread.start
-
-    def refuse_third(self: threading.Thread) -> None:
-        if len(started) == 2:
-            raise RuntimeError("can't start new thread")
-        started.append(self)
-        start(self)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse_third)
-    with pytest.raises(RuntimeError, match="start new thread"):
-        launch.in_threads(kernel, 4, (), kernel.state)
-    assert sorted(kernel.ended) == [1, 2]
-    assert not any(helper.is_alive() for helper in started)
-
-
-def test_an_interrupt_while_joining_waits_for_the_helpers(monkeypatch):
-    """The helpers work in memory that the caller may free: the interrupt comes out only when they have ended."""
-    join, interrupts = threading.Thread.join, []
-
-    def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
-        if not interrupts:
-            interrupts.append(self)
-            raise KeyboardInterrupt
-        release.set()  # only who joins once more sees the helper end
-        join(self, timeout)
-
-    ended = []
-    entered, release = threading.Event(), threading.Event()
-
-    def kernel(thread: int, threads: int) -> None:
-        if thread:
-            entered.set()
-            release.wait(30)
-            ended.append(thread)
-        else:
-            entered.wait(30)
-
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        launch.in_threads(kernel, 2, (), aligned_zeros(state_words(2), np.int32))
-    assert ended == [1]
-    assert interrupts
-
-
-def test_a_thread_that_begins_after_an_interrupt_does_nothing(monkeypatch):
-    """An interrupt amid `start`: the system has the thread already, but it begins only when the caller has gone."""
-    late, start, entered = [], threading.Thread.start, []
-
-    def interrupted(self: threading.Thread) -> None:
-        late.append(self)
-        raise KeyboardInterrupt
-
-    def kernel(thread: int, threads: int) -> None:
-        entered.append(thread)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            launch.in_threads(kernel, 2, (), aligned_zeros(state_words(2), np.int32))
-    start(late[0])
-    late[0].join()
-    assert entered == []
-
-
-# ---------------------------------------------------------------- the cache, in processes and packages of their own
-
+# in processes and packages of their own
 TINY = """
 from numba import njit
 
@@ -285,54 +178,3 @@ def test_the_real_kernel_is_made_anew_after_an_edit_in_another_file(tmp_path):
     assert "where(z <= 0.0, 0.0, z)" in text
     rows.write_text(text.replace("where(z <= 0.0, 0.0, z)", "where(z <= 0.0, 0.0, z + z)"))
     assert run() == ["True", "2.0"]
-
-
-class Thread:
-    """Stands for a thread that has started."""
-
-    def __init__(self, native_id):
-        self.native_id = native_id
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
-def test_threads_that_start_on_one_cpu_are_spread_out(monkeypatch):
-    """Threads 11 and 12 stand on CPU 5 beside the caller, 13 has one for itself; there is no room for a fourth."""
-    allowed, moves = {5, 6, 7, 8}, []
-    on = {threading.get_native_id(): 5, 11: 5, 12: 5, 13: 7, 14: 5}
-    monkeypatch.setattr(launch, "_cpu_of", on.__getitem__)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: set(allowed))
-    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cpus: moves.append((thread, cpus)))
-    helpers = [Thread(number) for number in (13, 11, 12, 14)]
-    launch.spread_out(helpers)
-    assert moves == [(threading.get_native_id(), {5}), (13, {7}), (11, {6}), (12, {8})]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not tell where threads are")
-def test_where_a_thread_is():
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {max(before)})
-        assert launch._cpu_of(threading.get_native_id()) == max(before)
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
-def test_a_thread_that_has_ended_is_no_error():
-    ended = threading.Thread(target=int)
-    ended.start()
-    ended.join()
-    before = os.sched_getaffinity(0)
-    try:
-        launch.spread_out([ended])
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
-def test_the_caller_may_go_where_it_could_before():
-    before, during = os.sched_getaffinity(0), {}
-    launch.in_threads(lambda thread, threads: during.update({thread: os.sched_getaffinity(0)}), 2, (),
-                      np.zeros(state_words(2), np.int32))  # fmt: skip
-    assert os.sched_getaffinity(0) == before
-    assert len(before) == 1 or (during[0].isdisjoint(during[1]) and len(during[0]) == len(during[1]) == 1)

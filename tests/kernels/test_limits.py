@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import cpu, launch, limits
+from fastnn.kernels import cpu, limits, team
 from fastnn.kernels.barrier import ABORTED, GENERATION, state_words
 from fastnn.layers import aligned_zeros
 
@@ -120,7 +120,7 @@ def test_nothing_is_compiled_at_import():
 
 def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted():
     run, state = limits.kernel(limits.make_pass), aligned_zeros(state_words(2), np.int32)
-    launch.in_threads(run, 2, (state.ctypes.data, 321), state)
+    team.in_threads(run, 2, (state.ctypes.data, 321), state)
     assert state[GENERATION] == 2 * 321
     state[ABORTED] = 1
     run(0, 2, state.ctypes.data, 1)  # it is not this thread's turn, and never will be

@@ -72,15 +72,31 @@ SMALL = Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")])
 
 @pytest.mark.parametrize(
     ("architecture", "batch", "count"),
-    [(SMALL, 127, 0), (SMALL, 200, 2), (SMALL, 4096, 8), (net(300), 256, 0), (net(8), 256, 4)],
+    [(SMALL, 4, 0), (SMALL, 127, 1), (SMALL, 200, 2), (SMALL, 4096, 8), (net(300), 256, 0), (net(20), 256, 4)],
 )
 def test_few_parameters_have_gradients_for_pieces_of_a_batch(architecture, batch, count):
     assert threads.pieces(architecture, batch) == count
 
 
+@pytest.mark.parametrize(
+    ("layers", "batch", "narrow"),
+    [
+        ([Dense(8), Dense(2)], 200, True),
+        ([Dense(8), Dense(2)], 16, True),
+        ([Dense(8), Dense(2)], 3, False),  # a vector of samples would be mostly empty
+        ([Dense(16), Dense(16)], 200, False),  # no lane is wasted by units
+        ([Dense(17), Dense(2)], 200, False),  # more than a panel
+        ([Dropout(0.5), Dense(8), Dense(2)], 200, False),
+        ([Dense(8), Dropout(0.5), Dense(2)], 200, False),
+    ],
+)
+def test_samples_lie_side_by_side_where_that_takes_fewer_vectors(layers, batch, narrow):
+    assert threads.is_narrow(Architecture.of([Input(24), *layers]), batch) == narrow
+
+
 def test_pieces_make_less_work_worth_a_thread_and_bound_the_threads(cores):
     assert threads.resolve("auto", SMALL, 200) == 2
-    assert threads.resolve("auto", net(8), 256) == 4
+    assert threads.resolve("auto", net(20), 256) == 4
     assert threads.resolve("auto", net(8), 256, density=0.2) == 3
 
 
