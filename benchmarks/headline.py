@@ -16,7 +16,7 @@ from statistics import mean, median
 from fastnn import MLP, SGD, Dense, Input
 from fastnn.data import load
 from fastnn.files import write_atomically
-from fastnn.formats.safetensors import versions
+from fastnn.formats.description import versions
 from fastnn.kernels.threads import available
 
 SEEDS = range(5)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import ConfigError
-from fastnn.rng import random_words
+from fastnn.rng import PURPOSES, random_words
 from fastnn.settings import BELOW_ONE, Range, Settings, checked, setting
 
 AMOUNT = Range("from 0 to 1000000", lambda value: 0 <= value <= 1e6)
@@ -74,7 +74,14 @@ class Augment(Settings):
         object.__setattr__(self, "elastic", values)
 
     def apply(
-        self, X: np.ndarray, samples: np.ndarray, image: tuple[int, int] | None, seed: int, epoch: int
+        self,
+        X: np.ndarray,
+        samples: np.ndarray,
+        image: tuple[int, int] | None,
+        seed: int,
+        epoch: int,
+        backend: str = "reference",
+        threads: int = 1,
     ) -> np.ndarray:
         """Change some samples; a pure function.
 
@@ -88,6 +95,10 @@ class Augment(Settings):
             Height h and width w; None is enough where there is only noise.
         seed, epoch : int
             With the row number, what the draw depends on.
+        backend : "reference" or "fused"
+            Plain NumPy, or the compiled twin (kernels/warp.py).
+        threads : int
+            Of the fused backend.
 
         Returns
         -------
@@ -104,20 +115,36 @@ class Augment(Settings):
             return X
         moved = self._moved(image, X.shape[1])
         changed = np.empty_like(X)
-        size = max(1, PIXELS // X.shape[1])
+        size = max(1, PIXELS // X.shape[1]) if backend == "reference" or self.noise else len(X)
         for start in range(0, len(X), size):
             part = slice(start, start + size)
             values = X[part].astype(np.float32)
-            if moved:
+            if moved and backend == "fused":
+                values = self._warped(X[part], samples[part], moved, seed, epoch, threads)
+            elif moved:
                 rows, columns = self._sources(samples[part], moved, seed, epoch)
                 values = resample(values.reshape(-1, *moved), rows, columns).reshape(len(values), -1)
             if self.noise:
                 spread = self.noise * (255 if X.dtype == np.uint8 else 1)
                 values += np.float32(spread) * normals(seed, epoch, samples[part], X.shape[1])
-            if X.dtype == np.uint8:
+            if X.dtype == np.uint8 != values.dtype:
                 values = np.clip(np.rint(values), 0, 255)
             changed[part] = values
         return changed
+
+    def _warped(
+        self, X: np.ndarray, samples: np.ndarray, image: tuple[int, int], seed: int, epoch: int, threads: int
+    ) -> np.ndarray:
+        """What the fused backend makes of images: of bytes, bytes if no noise is to come."""
+        from fastnn.kernels import warp
+
+        matrix, offset = self._inverse_maps(samples, seed, epoch)
+        maps = np.concatenate([matrix.reshape(-1, 4), offset], axis=1)
+        out = np.empty(X.shape, np.float32 if self.noise else X.dtype)
+        purpose = PURPOSES["augment"] << 16 | ELASTIC
+        field = smoothing(image, *self.elastic) if self.elastic else None
+        warp.warp(X, out, samples, image, maps, field, seed, epoch, purpose, threads)
+        return out
 
     def _moved(self, image: tuple[int, int] | None, inputs: int) -> tuple[int, int] | None:
         """The shape of the images whose pixels are moved; None where none are."""
@@ -194,8 +221,14 @@ def displacements(
     the batch, so that their rounding cannot depend on it.
     """
     field = symmetric(random_words(seed, "augment", ELASTIC, epoch, samples, 2 * image[0] * image[1]))
+    along_rows, along_columns = smoothing(image, alpha, sigma)
+    return along_rows @ field.reshape(-1, 2, *image) @ along_columns
+
+
+def smoothing(image: tuple[int, int], alpha: float, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """What a random field is multiplied by, from the left and from the right, to become displacements."""
     along_rows, along_columns = (gaussian(size, sigma) for size in image)
-    return (np.float32(alpha) * along_rows) @ field.reshape(-1, 2, *image) @ along_columns
+    return np.float32(alpha) * along_rows, along_columns
 
 
 def gaussian(size: int, sigma: float) -> np.ndarray:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastnn.formats import safetensors
 from fastnn.settings import COUNT, checked
 
@@ -100,6 +102,23 @@ class EarlyStopping(Callback):
         merits = [merit(record) or (-record["loss"],) for record in fit.history.records]
         best = max(range(len(merits)), key=lambda index: merits[index], default=0)
         fit.stop = fit.stop or len(merits) - 1 - best >= self.patience
+
+
+class RestoreBest(Callback):
+    """Give the network the weights of its best epoch by validation when the fit ends; without validation, the last."""
+
+    def __init__(self) -> None:
+        self._best: np.ndarray | None = None
+
+    def on_epoch_end(self, fit: "Fit", record: Record) -> None:
+        """Keep the weights if this epoch is the best."""
+        if fit.history.best == len(fit.history) - 1:
+            self._best = fit.network.flat.copy()
+
+    def on_fit_end(self, fit: "Fit") -> None:
+        """Put them back."""
+        if self._best is not None:
+            fit.network.flat[:] = self._best
 
 
 class Checkpoint(Callback):

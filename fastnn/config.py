@@ -7,7 +7,7 @@ help. All defaults stand here, those of the chosen optimizer and schedule in `Co
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
@@ -38,7 +38,7 @@ from fastnn.leaves import (
 )
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.schedules import INSIDE, SCHEDULES
-from fastnn.settings import BELOW_ONE, COUNT, NOT_NEGATIVE, UP_TO_ONE
+from fastnn.settings import BELOW_ONE, COUNT, NOT_NEGATIVE, UP_TO_ONE, nearest
 
 Values = Mapping[str, Any]  # leaf -> value, such as {"training.epochs": 10}
 
@@ -61,6 +61,9 @@ BIASES = text(
 )
 
 
+PAIR = sequence(whole(COUNT), "a height and a width", 2)
+IMAGE = replace(PAIR, parse=lambda words: PAIR.parse(words.replace("x", ",")), metavar="HxW")
+
 _optimizer = partial(setting, OPTIMIZERS.values(), None)
 _schedule = partial(setting, SCHEDULES.values(), None)
 _augment = partial(setting, [Augment], 0.0)
@@ -73,11 +76,10 @@ class DataSection(Section):
     section = "data"
 
     source: str = leaf("mnist", PATH, "mnist, a folder of IDX or CSV files, a CSV, an NPZ", "data", path=True)
+    rows: int = leaf(0, whole(NOT_NEGATIVE), "take so many of the source's first training rows; 0: all")
     label: int | str = leaf(0, either(WHOLE, TEXT), "column of the label in a CSV: its index or its name")
     task: str = leaf("auto", word(["auto", "classification", "regression"]), "what is learnt; auto: see the labels")
-    image: tuple[int, int] | None = leaf(
-        None, sequence(whole(COUNT), "a height and a width", 2), "height and width, if a row is a picture"
-    )
+    image: tuple[int, int] | None = leaf(None, IMAGE, "height and width, if a row is a picture, such as 28x28")
     scale: str = leaf(
         "auto", word(["auto", "none", "255", "minmax", "standard"]), "how inputs are scaled before the first layer"
     )
@@ -366,11 +368,15 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     found = {}
     for section, settings in form.items():
         if section not in SECTIONS or not isinstance(settings, dict):
-            raise ConfigError(f"{path}: there is no section [{section}]; the sections are {', '.join(SECTIONS)}")
+            hint = nearest(section, SECTIONS)
+            raise ConfigError(f"{path}: there is no section [{section}]{hint}; the sections are {', '.join(SECTIONS)}")
         known = {one.name: one for one in SECTIONS[section].leaves()}
         for name, value in settings.items():
             if name not in known:
-                raise ConfigError(f"{path}: there is no {section}.{name}; the section {section} has {', '.join(known)}")
+                hint = nearest(f"{section}.{name}", LEAVES)
+                raise ConfigError(
+                    f"{path}: there is no {section}.{name}{hint}; the section {section} has {', '.join(known)}"
+                )
             try:
                 found[f"{section}.{name}"] = known[name].read(value)
             except ConfigError as error:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from fastnn.errors import ConfigError
-from fastnn.settings import Choice, Range, Settings, choose
+from fastnn.settings import Choice, Range, Settings, choose, nearest
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class Kind:
         Makes a value for `check` from the text of an option; raises ValueError if it cannot.
     metavar : str
         What stands for the value in the help.
+    names : tuple of str
+        The words that it takes, if it takes words.
     """
 
     says: str
     check: Callable[[Any], Any]
     parse: Callable[[str], Any] = str
     metavar: str = "TEXT"
+    names: tuple[str, ...] = ()
 
 
 def whole(allowed: Range) -> Kind:
@@ -65,7 +68,8 @@ def word(names: Iterable[str]) -> Kind:
         _demand(str(value) in names)  # str: TOML may say scale = 255
         return str(value)
 
-    return Kind(" or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}", check, str, "|".join(names))
+    says = " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"
+    return Kind(says, check, str, "|".join(names), names)
 
 
 def _demand(condition: object) -> None:
@@ -118,6 +122,7 @@ def either(*kinds: Kind) -> Kind:
         first(lambda kind, value: kind.check(value)),
         first(lambda kind, text: kind.check(kind.parse(text))),
         "|".join(dict.fromkeys(kind.metavar for kind in kinds)),
+        tuple(name for kind in kinds for name in kind.names),
     )
 
 
@@ -175,7 +180,8 @@ class Leaf:
         except ConfigError as error:  # it says more
             raise ConfigError(f"{self}: {error}") from None
         except ValueError:
-            raise ConfigError(f"{self} must be {self.kind.says}, not {value!r}") from None
+            hint = nearest(value, self.kind.names) if isinstance(value, str) else ""
+            raise ConfigError(f"{self} must be {self.kind.says}, not {value!r}{hint}") from None
 
 
 def leaf(default: Any, kind: Kind, help: str, option: str = "", path: bool = False) -> Any:

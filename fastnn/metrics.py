@@ -17,17 +17,21 @@ class PerClass(NamedTuple):
         The right ones among all that were taken for the class; NaN if none was.
     recall : float64 array (K,)
         The right ones among all that are of the class; NaN if none is.
+    f1 : float64 array (K,)
+        The harmonic mean of both: twice the right ones among those taken for the class and those of it; NaN if there
+        are neither.
     samples : int64 array (K,)
         How many samples are of the class.
     """
 
     precision: np.ndarray
     recall: np.ndarray
+    f1: np.ndarray
     samples: np.ndarray
 
 
 def per_class(true: np.ndarray, predicted: np.ndarray, classes: int) -> PerClass:
-    """Precision and recall of each class (van Rijsbergen: "Information retrieval", 1979, chapter 7).
+    """Precision, recall and F1 of each class (van Rijsbergen: "Information retrieval", 1979, chapter 7).
 
     Parameters
     ----------
@@ -40,4 +44,4 @@ def per_class(true: np.ndarray, predicted: np.ndarray, classes: int) -> PerClass
     taken = np.bincount(predicted, minlength=classes)
     right = np.bincount(true[true == predicted], minlength=classes)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is promised
-        return PerClass(right / taken, right / samples, samples)
+        return PerClass(right / taken, right / samples, 2 * right / (taken + samples), samples)

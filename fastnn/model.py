@@ -11,7 +11,7 @@ from fastnn.augment import Augment
 from fastnn.callbacks import Callback, History
 from fastnn.data import split_rows
 from fastnn.errors import ConfigError, DataError, ModelFileError
-from fastnn.formats import safetensors
+from fastnn.formats import format_of, safetensors
 from fastnn.kernels import backend as kernels_of
 from fastnn.kernels.job import Examples
 from fastnn.network import Network
@@ -186,14 +186,19 @@ class MLP(Network):
         return {"loss": totals.mean_loss, "accuracy": totals.accuracy if examples.classification else None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a .safetensors file, atomically; `fastnn.load` reads it.
+        """Write the model to a file, atomically; `fastnn.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            ``.json`` is JSON that can be read by eye; anything else is safetensors.
 
         Raises
         ------
         OutputError
             The file cannot be written.
         """
-        safetensors.save(path, self)
+        format_of(path).save(path, self)
 
 
 def load(path: str | os.PathLike[str]) -> MLP:
@@ -204,7 +209,8 @@ def load(path: str | os.PathLike[str]) -> MLP:
     ModelFileError
         The file is missing, cut short, altered, or no model of fastnn.
     """
-    return safetensors.load(path, MLP)[0]
+    found = format_of(path).load(path, MLP)
+    return found if isinstance(found, MLP) else found[0]
 
 
 def _take(examples: Examples, rows: np.ndarray) -> Examples:

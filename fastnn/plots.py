@@ -1,6 +1,6 @@
-"""The pictures that a run leaves behind: how it went, what it confuses, and where it is most wrong.
+"""Plots: how a run went, what it confuses, and the machine's roofline. Grids of images: pictures.py.
 
-Letters: N samples, I inputs. Matplotlib is an extra, imported only when a picture is drawn. Figures are made without
+Letters: N samples. Matplotlib is an extra, imported only when a picture is drawn. Figures are made without
 pyplot, so nothing here touches windows, global figures or a backend that the caller has chosen.
 """
 
@@ -53,7 +53,7 @@ STYLE: dict[str, Any] = {
 
 
 @contextmanager
-def _picture(path: str | os.PathLike[str], width: float, height: float) -> "Iterator[Figure]":
+def picture(path: str | os.PathLike[str], width: float, height: float) -> "Iterator[Figure]":
     """A blank figure, its size in inches; what is drawn on it becomes the PNG file `path`."""
     try:
         from matplotlib import style
@@ -69,12 +69,14 @@ def _picture(path: str | os.PathLike[str], width: float, height: float) -> "Iter
     write_atomically(path, png.getvalue())
 
 
-def _caption(figure: "Figure", title: str, note: str) -> None:
+def caption(figure: "Figure", title: str, note: str) -> None:
+    """A title above a figure, and words below it."""
     figure.suptitle(title, size=12, weight="bold")
     figure.supxlabel(note, size=9, color=MUTED)
 
 
-def _shorten(name: str, length: int) -> str:
+def shorten(name: str, length: int) -> str:
+    """A name of at most so many letters."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
@@ -116,7 +118,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
         del panels["Accuracy"]
     best = _best(records)
     widths = [3.0 if title == "Learning rate" else 4.4 for title in panels]
-    with _picture(path, sum(widths), 3.6) as figure:
+    with picture(path, sum(widths), 3.6) as figure:
         row = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
         for axes, (title, lines) in zip(row, panels.items(), strict=True):
             for name, values in lines.items():
@@ -197,9 +199,9 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str], p
     shares = np.ma.masked_equal(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), 0)
     right = np.eye(n, dtype=bool)
     worst = float(shares[~right].max()) if shares[~right].count() else 0.0
-    names = [_shorten(str(name), 16) for name in classes]
+    names = [shorten(str(name), 16) for name in classes]
     side, label = min(max(0.5 * n, 2.6), 10.0), 0.08 * max(map(len, names))  # inches: the matrix, the longest name
-    with _picture(path, side + label + 1.2, side + label + 1.4) as figure:
+    with picture(path, side + label + 1.2, side + label + 1.4) as figure:
         axes = figure.subplots()
         # neither colour map is used up to its darkest end, on which no count could be read
         axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.2)
@@ -216,7 +218,7 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str], p
         if n <= COUNTED:
             _count_cells(axes, counts, shares.filled(0))
         note = f"blue: right\norange: wrong, at most {100 * worst:.2g}% of a true class in one cell"
-        _caption(figure, f"{counts.trace():,} of {counts.sum():,} right", note)
+        caption(figure, f"{counts.trace():,} of {counts.sum():,} right", note)
 
 
 def _count_cells(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
@@ -236,39 +238,20 @@ def _count_cells(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
     shown.spines[:].set_visible(False)
 
 
-# ---------------------------------------------------------------- mistakes.png
+# ---------------------------------------------------------------- several runs
 
-COLUMNS, TILE = 6, 1.45  # images in a row; inches from one to the next
+SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe & Ito
 
 
-def mistakes(
-    X: np.ndarray,
-    image: tuple[int, int],
-    true: np.ndarray,
-    predicted: np.ndarray,
-    probability_of_predicted: np.ndarray,
-    classes: Sequence[str],
-    path: str | os.PathLike[str],
-    count: int = 36,
-) -> None:
-    """Show the worst errors: the images that a wrong class was given with the highest probability.
+def several_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | os.PathLike[str], title: str) -> None:
+    """Draw loss and accuracy of several runs over the epochs, in one picture.
 
     Parameters
     ----------
-    X : array (N, I)
-        Raw pixels.
-    image : (int, int)
-        Height and width; their product is I.
-    true, predicted : int array (N,)
-        Indices into `classes`.
-    probability_of_predicted : float array (N,)
-        What the model gave to the class that it chose.
-    classes : sequence of str
-        Names by index.
+    runs : mapping of name to the lines of a ``history.jsonl``
     path : path-like
         The PNG file to write.
-    count : int
-        How many to show at most.
+    title : str
 
     Raises
     ------
@@ -277,32 +260,48 @@ def mistakes(
     OutputError
         The file cannot be written.
     """
-    wrong = np.flatnonzero(np.asarray(true) != np.asarray(predicted))
-    probability = np.asarray(probability_of_predicted)
-    shown = wrong[np.argsort(-probability[wrong], kind="stable")][:count]
-    if not shown.size:
-        with _picture(path, 6.0, 2.4) as figure:
-            figure.text(0.5, 0.58, "No mistakes", size=16, weight="bold", ha="center")
-            figure.text(0.5, 0.4, f"all {len(X):,} examples are classified right", color=MUTED, ha="center")
-        return
-    columns = min(shown.size, COLUMNS)
-    rows = -(-shown.size // columns)
-    short = max(len(str(name)) for name in classes) <= 3
-    height = TILE * image[0] / image[1] + (0.28 if short else 0.42)
-    with _picture(path, max(TILE * columns, 4.5), height * rows + 0.9) as figure:
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        low, high = X[shown].min(), X[shown].max()
-        for axes in grid:
-            axes.set_axis_off()
-        for axes, sample in zip(grid, shown, strict=False):
-            axes.imshow(X[sample].reshape(image), cmap="gray", vmin=low, vmax=high)
-            names = [_shorten(str(classes[index]), 10) for index in (true[sample], predicted[sample])]
-            axes.set_title((" → " if short else "\n→ ").join(names), size=9 if short else 8, pad=3)
-            axes.set_title(
-                f"{100 * probability[sample]:.1f}%", size=8, weight="normal", color=MUTED, loc="right", pad=3
-            )
-        note = "worst first: true → predicted class,\nand the probability that was given to it"
-        _caption(figure, f"{wrong.size:,} of {len(X):,} wrong", note)
+    with picture(path, 8.8, 3.9) as figure:
+        for axes, (name, key) in zip(
+            figure.subplots(1, 2), (("Training loss", "loss"), ("Training accuracy", "accuracy")), strict=True
+        ):
+            for (run, records), color in zip(runs.items(), cycle(SERIES)):
+                axes.plot([record["epoch"] for record in records], [record[key] for record in records], color=color,
+                          label=run)  # fmt: skip
+            axes.set_title(name)
+            axes.set_xlabel("epoch")
+            if key == "loss":
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+                axes.tick_params(which="minor", labelsize=7)
+            else:
+                axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+                axes.legend(frameon=False, fontsize=8)
+        figure.suptitle(title, size=12, weight="bold")
+
+
+def by_size(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title: str) -> None:
+    """Draw test accuracy by hidden units, with dropout and without.
+
+    Parameters
+    ----------
+    rows : sequence of mappings with ``units``, ``with`` and ``without``
+    path, title
+        As for `several_curves`; errors too.
+    """
+    with picture(path, 5.4, 3.8) as figure:
+        axes = figure.subplots()
+        units = [row["units"] for row in rows]
+        for name, color in (("without", ORANGE), ("with", BLUE)):
+            axes.plot(units, [row[name] for row in rows], "o-", color=color, label=f"{name} dropout")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(units, [str(value) for value in units])
+        axes.minorticks_off()
+        axes.set_xlabel("units of each hidden layer")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+        axes.set_title(title)
+        axes.set_ylabel("test accuracy")
+        axes.legend(frameon=False)
 
 
 # ---------------------------------------------------------------- roofline.png
@@ -335,7 +334,7 @@ def roofline(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
     ends += [report["peak"] / speed for report in reports for speed in report["bandwidths"].values()]
     across = np.geomspace(min(ends) / 2, max(ends) * 2, 200)
     lines = max(len(report["kernels"]) + len(report["bandwidths"]) for report in reports)  # of the legend
-    with _picture(path, 5.4 * len(reports), 4.4 + 0.2 * lines) as figure:
+    with picture(path, 5.4 * len(reports), 4.4 + 0.2 * lines) as figure:
         row = figure.subplots(1, len(reports), sharey=True, squeeze=False)[0]
         for axes, report in zip(row, reports, strict=True):
             for (level, speed), dashes in zip(report["bandwidths"].items(), cycle(DASHES)):

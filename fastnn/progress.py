@@ -42,6 +42,29 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     return "  ".join(words)
 
 
+class QuietProgress(Callback):
+    """A line for each epoch and nothing else: ``Epoch 3: 9461 / 10000``, the right ones of those it is judged on.
+
+    Parameters
+    ----------
+    stream : text file, optional
+        Where to; by default the standard output.
+    """
+
+    def __init__(self, stream: TextIO | None = None):
+        self.stream = stream or sys.stdout
+
+    def on_epoch_end(self, fit: Any, record: Mapping[str, Any]) -> None:
+        """Write the epoch's line: by the validation set if there is one; of a regression, the loss."""
+        prefix, judged = ("val_", len(fit.validation)) if fit.validation is not None else ("", fit.samples)
+        accuracy = record[f"{prefix}accuracy"]
+        right = f"loss {record[f'{prefix}loss']:.6g}" if accuracy is None else f"{round(accuracy * judged)} / {judged}"
+        print(f"Epoch {record['epoch']}: {right}", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 class Progress(Callback):
     """Shows each finished epoch as a line, and in a terminal also a bar with what is going on now.
 

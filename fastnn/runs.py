@@ -13,13 +13,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastnn import plots
+from fastnn import pictures, plots
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping, History
 from fastnn.config import Config, Values, read_toml
 from fastnn.data import Dataset, fit_scale, load, split
 from fastnn.errors import ConfigError, DataError, ModelFileError, OutputError
 from fastnn.files import write_atomically
-from fastnn.formats.safetensors import versions
+from fastnn.formats.description import versions
 from fastnn.model import MLP
 from fastnn.model import load as load_model
 
@@ -49,6 +49,9 @@ class Parts:
         """
         data = config.data
         train, test = load(data.source, data.label, data.image, data.task)
+        if data.rows > len(train):
+            raise DataError(f"{data.source} has {len(train):,} training rows, not {data.rows:,}: give fewer --rows")
+        train = train.take(slice(data.rows or None))
         if isinstance(data.test, float) or (data.test == "auto" and test is None):
             share = data.test if isinstance(data.test, float) else HELD_OUT
             train, test = split(train, share, data.seed, reuse=True)
@@ -332,7 +335,7 @@ class Run:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def draw(self, parts: Parts, history: History) -> None:
-        """Draw curves.png and, of a classifier, confusion.png and, of pictures, mistakes.png.
+        """Draw curves.png and, of a classifier, confusion.png and, of images, weights, predictions and mistakes.
 
         Raises
         ------
@@ -343,19 +346,15 @@ class Run:
         test, training = parts.test, self.config.training
         if test.classes is None:
             return
-        probabilities = load_model(self.model).predict_proba(test.X, training.backend, training.threads)
+        model = load_model(self.model)
+        probabilities = model.predict_proba(test.X, training.backend, training.threads)
         predicted = probabilities.argmax(axis=1)
         plots.confusion(test.y, predicted, test.classes, self.folder / "confusion.png")
         if test.image is not None:
-            plots.mistakes(
-                test.X,
-                test.image,
-                test.y,
-                predicted,
-                probabilities.max(axis=1),
-                test.classes,
-                self.folder / "mistakes.png",
-            )
+            images, names, folder = (test.X, test.image, test.y), test.classes, self.folder
+            pictures.predictions(*images, probabilities, names, folder / "predictions.png")
+            pictures.mistakes(*images, predicted, probabilities.max(axis=1), names, folder / "mistakes.png")
+            pictures.weights(model.parameters()[0][0], test.image, folder / "weights.png")
 
 
 class Recorder(Callback):

@@ -1,9 +1,10 @@
 """Settings that are checked: numbers within ranges, immutable classes of them, and the choice of one by its name."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -63,6 +64,12 @@ class Choice(Settings):
         return {"name": self.name, **asdict(self)}
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Words for an error message that tell which of the known names was probably meant; none if there is no such."""
+    found = get_close_matches(word, list(known), 1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
 Chosen = TypeVar("Chosen", bound=Choice)
 
 
@@ -85,9 +92,10 @@ def choose(table: Mapping[str, type[Chosen]], what: str, name: str | Chosen, set
     """
     base = table[name]() if isinstance(name, str) and name in table else name
     if isinstance(base, str) or type(base) not in table.values():
-        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}")
+        hint = nearest(str(name), table)
+        raise ConfigError(f"unknown {what} {name!r}{hint}; choose one of {', '.join(table)}")
     known = [item.name for item in fields(base)]
     for unknown in (given for given in settings if given not in known):
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
-        raise ConfigError(f"the {what} {base.name} knows no setting {unknown!r}; {has}")
+        raise ConfigError(f"the {what} {base.name} knows no setting {unknown!r}{nearest(unknown, known)}; {has}")
     return replace(base, **settings)

@@ -343,7 +343,8 @@ class Fit:
         X = self.examples.X.copy()
         for start in range(0, self.samples, AUGMENTED_AT_ONCE):
             part = self.rows[start : start + AUGMENTED_AT_ONCE]
-            X[part] = self.augment.apply(self.examples.X[part], part, self.image, self.seed, epoch)
+            draw = part, self.image, self.seed, epoch
+            X[part] = self.augment.apply(self.examples.X[part], *draw, self.backend, self.threads)
             self._heed(interrupted)
         return replace(self.examples, X=X, density=None, longest=None)
 

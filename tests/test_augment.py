@@ -11,6 +11,7 @@ from fastnn import augment as module
 from fastnn.augment import Augment
 from fastnn.errors import ConfigError
 from fastnn.rng import random_words
+from tests.samples import BOTH
 
 ALL = Augment(shift=2, rotate=30, scale=0.3, shear=20, noise=0.05, elastic=(8, 2))
 IMAGE = (7, 6)
@@ -87,9 +88,10 @@ ALONE = [
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("image", [(7, 6), (1, 9), (5, 5)])
 @pytest.mark.parametrize("change", ALONE, ids=["shift", "rotate", "scale", "shear", "noise", "elastic", "rough", "all"])
-def test_agrees_with_a_naive_twin(change, image, dtype):
+@pytest.mark.parametrize("how", [{}, {"backend": "fused"}, {"backend": "fused", "threads": 3}], ids=str)
+def test_agrees_with_a_naive_twin(change, image, dtype, how):
     X, samples = blobs(6, image, dtype=dtype), np.array([5, 0, 59_999, 2, 3, 2**20])
-    found = change.apply(X, samples, image, seed=2**40 + 7, epoch=3)
+    found = change.apply(X, samples, image, seed=2**40 + 7, epoch=3, **how)
     assert found.shape == X.shape
     assert found.dtype == dtype
     expected = np.array([naive(change, x, s, image, 2**40 + 7, 3) for x, s in zip(X, samples, strict=True)])
@@ -106,11 +108,26 @@ def test_agrees_with_a_naive_twin(change, image, dtype):
     rows=st.lists(st.integers(0, 39), min_size=1, max_size=60),
     dtype=st.sampled_from([np.uint8, np.float32]),
     change=st.sampled_from(ALONE),
+    backend=st.sampled_from(BOTH),
+    threads=st.integers(1, 3),
 )
-def test_a_sample_does_not_depend_on_the_rest_of_its_batch(rows, dtype, change):
+def test_a_sample_does_not_depend_on_the_rest_of_its_batch(rows, dtype, change, backend, threads):
     X = blobs(40, dtype=dtype)
-    together = change.apply(X, np.arange(40), IMAGE, seed=1, epoch=2)
-    np.testing.assert_array_equal(change.apply(X[rows], np.array(rows), IMAGE, seed=1, epoch=2), together[rows])
+    together = change.apply(X, np.arange(40), IMAGE, 1, 2, backend)
+    np.testing.assert_array_equal(change.apply(X[rows], np.array(rows), IMAGE, 1, 2, backend, threads), together[rows])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_backends_agree_on_large_images(dtype):
+    """To the bit where nothing is smoothed: else sums in another order move a place by some 1e-5 pixels."""
+    X, samples, image = blobs(9, (40, 33), dtype=dtype), np.arange(9) * 10**6, (40, 33)
+    affine, warped = Augment(shift=2, rotate=30, scale=0.3, shear=20), Augment(rotate=9, elastic=(34, 4))
+    one, other = (affine.apply(X, samples, image, 5, 1, backend, 2) for backend in BOTH)
+    np.testing.assert_array_equal(one, other)
+    one, other = (warped.apply(X, samples, image, 5, 1, backend, 2).astype(np.float64) for backend in BOTH)
+    top = 255 if dtype == np.uint8 else 1
+    assert np.abs(one - other).max() <= (1 if dtype == np.uint8 else 1e-3 * top)
+    assert np.abs(one - other).mean() <= 1e-4 * top
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

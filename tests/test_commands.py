@@ -13,7 +13,8 @@ import pytest
 from fastnn.data import load
 
 ROOT = Path(__file__).parents[1]
-FILES = ["config.toml", "confusion.png", "curves.png", "history.jsonl", "last.safetensors", "mistakes.png"]
+PICTURES = ["confusion.png", "curves.png", "mistakes.png", "predictions.png", "weights.png"]
+FILES = [*PICTURES, "config.toml", "history.jsonl", "last.safetensors"]
 
 
 def run(*words: object, cwd: Path, code: int = 0) -> str:
@@ -49,7 +50,7 @@ def test_the_main_job_learns_and_leaves_everything_behind(place):
     assert len(summary["epoch_seconds"]) == 2
     assert sum(summary["epoch_seconds"]) <= summary["train_seconds"] * 1.0001
     assert {"test_loss", "compile_seconds", "threads", "seed", "versions"} <= summary.keys()
-    for name in ("curves.png", "confusion.png", "mistakes.png"):
+    for name in PICTURES:
         assert (place / "run" / name).read_bytes().startswith(b"\x89PNG")
     lines = [json.loads(line) for line in (place / "run" / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]

@@ -249,9 +249,15 @@ def test_bad_values_are_refused_with_their_name(values, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[trainig]\nepochs = 1", r"no section \[trainig\]; the sections are data, network, training"),
+        (
+            "[trainig]\nepochs = 1",
+            r"no section \[trainig\] \(did you mean training\?\); the sections are data, network, training",
+        ),
         ("epochs = 1", r"no section \[epochs\]"),
-        ("[training]\nepoch = 1", r"no training\.epoch; the section training has epochs, batch_size"),
+        (
+            "[training]\nepoch = 1",
+            r"no training\.epoch \(did you mean training\.epochs\?\); the section training has epochs, batch_size",
+        ),
         ("[training]\nepochs = 'ten'", r"training\.epochs must be a whole number at least 1, not 'ten'"),
         ("[training]\nepochs = ", "is not a TOML file"),
         ("[training]\nepochs = 1\nepochs = 2", "is not a TOML file"),

@@ -24,10 +24,10 @@ FLOORS = [
     ["errors", "version", "files", "settings", "layers", "initializers", "rng", "data"],
     ["kernels"],
     ["optimizers", "schedules", "augment", "network"],
-    ["formats", "plots", "metrics"],
+    ["formats", "plots", "pictures", "metrics"],
     ["callbacks", "pace", "progress", "training"],
-    ["leaves", "config", "gradcheck", "doctor", "roofline", "model", "fastnn"],
-    ["runs", "cli", "train", "__main__"],
+    ["leaves", "config", "recipes", "gradcheck", "doctor", "roofline", "model", "fastnn"],
+    ["runs", "reproduce", "cli", "train", "__main__"],
 ]
 PLACES = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
 

@@ -101,11 +101,11 @@ def test_ctrl_c_is_heeded_amid_augmentation(backend, tmp_path, monkeypatch):
     settings = {"epochs": 3, "batch_size": 10, "augment": Augment(noise=0.1), "backend": backend}
     whole, net, again, parts, apply = network(), network(), network(), [], Augment.apply
 
-    def pressed(self, X, samples, image, seed, epoch):
+    def pressed(self, X, samples, image, seed, epoch, *how):
         parts.append((epoch, samples.tolist()))
         if len(parts) == 5:  # the second part of the second epoch's three
             press(None)
-        return apply(self, X, samples, image, seed, epoch)
+        return apply(self, X, samples, image, seed, epoch, *how)
 
     history = whole.fit(X, Y, **settings)
     with monkeypatch.context() as patched:

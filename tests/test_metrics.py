@@ -16,6 +16,7 @@ def test_each_class_by_the_definition(rows):
         taken, there = (predicted == index).sum(), (true == index).sum()
         np.testing.assert_equal(found.precision[index], right / taken if taken else np.nan)
         np.testing.assert_equal(found.recall[index], right / there if there else np.nan)
+        np.testing.assert_equal(found.f1[index], 2 * right / (taken + there) if taken + there else np.nan)
         assert found.samples[index] == there
 
 
@@ -23,3 +24,4 @@ def test_a_class_without_samples_is_nan_and_not_zero():
     found = per_class(np.array([0, 0]), np.array([0, 2]), 4)
     np.testing.assert_equal(found.precision, [1, np.nan, 0, np.nan])
     np.testing.assert_equal(found.recall, [0.5, np.nan, np.nan, np.nan])
+    np.testing.assert_equal(found.f1, [2 / 3, np.nan, 0, np.nan])

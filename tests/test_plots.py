@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fastnn import plots
+from fastnn import pictures, plots
 from fastnn.callbacks import History
 from fastnn.errors import MissingExtraError, OutputError
 
@@ -176,7 +176,7 @@ def test_names_are_shown_as_they_are(drawn, tmp_path):
 def test_mistakes_show_the_surest_errors_first(drawn, tmp_path):
     X = np.arange(6 * 6, dtype=np.uint8).reshape(6, 6)
     sure = np.array([0.9, 0.9, 0.6, 0.9, 0.8, 0.9])
-    plots.mistakes(X, (2, 3), TRUE, PREDICTED, sure, ["a", "b", "c"], tmp_path / "mistakes.png")
+    pictures.mistakes(X, (2, 3), TRUE, PREDICTED, sure, ["a", "b", "c"], tmp_path / "mistakes.png")
     assert is_png(tmp_path / "mistakes.png")
     shown = drawn[0].axes
     assert [axes.get_title(loc="left") for axes in shown] == ["b → a", "a → c"]
@@ -190,7 +190,7 @@ def test_mistakes_fill_a_grid_of_36(drawn, tmp_path):
     sure = np.linspace(0.3, 0.8, N)
     sure[7] = NAN
     X = np.random.default_rng(0).random((N, 16), dtype=np.float32)
-    plots.mistakes(X, (4, 4), np.zeros(N, int), np.ones(N, int), sure, ["Pullover", "Shirt"], tmp_path / "m.png")
+    pictures.mistakes(X, (4, 4), np.zeros(N, int), np.ones(N, int), sure, ["Pullover", "Shirt"], tmp_path / "m.png")
     assert len(drawn[0].axes) == 36
     assert {axes.get_gridspec().get_geometry() for axes in drawn[0].axes} == {(6, 6)}
     assert drawn[0].axes[0].get_title(loc="left") == "Pullover\n→ Shirt"
@@ -198,7 +198,7 @@ def test_mistakes_fill_a_grid_of_36(drawn, tmp_path):
 
 
 def test_without_mistakes_the_picture_says_so(drawn, tmp_path):
-    plots.mistakes(np.zeros((6, 4)), (2, 2), TRUE, TRUE, np.ones(6), ["a", "b", "c"], tmp_path / "mistakes.png")
+    pictures.mistakes(np.zeros((6, 4)), (2, 2), TRUE, TRUE, np.ones(6), ["a", "b", "c"], tmp_path / "mistakes.png")
     assert [text.get_text() for text in drawn[0].texts] == ["No mistakes", "all 6 examples are classified right"]
     assert is_png(tmp_path / "mistakes.png")
 
@@ -218,7 +218,7 @@ def test_a_users_own_style_neither_changes_the_picture_nor_is_changed(tmp_path):
 
 def test_pyplot_stays_out(tmp_path):
     code = (
-        "import sys; from fastnn import plots; assert 'matplotlib' not in sys.modules; "
+        "import sys; from fastnn import pictures, plots; assert 'matplotlib' not in sys.modules; "
         f"plots.curves([], {str(tmp_path / 'curves.png')!r}); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastnn.progress import Progress, epoch_line, is_fancy
+from fastnn.progress import Progress, QuietProgress, epoch_line, is_fancy
 
 RECORD = {"epoch": 2, "loss": 0.25, "accuracy": 0.9, "val_loss": 0.5, "val_accuracy": 0.8, "seconds": 1.5}
 LINE = "epoch  2/10  loss 0.2500  accuracy 90.00%  val_loss 0.5000  val_accuracy 80.00%  1.50 s"
@@ -84,3 +84,19 @@ def test_the_bar_has_room_in_a_narrow_terminal_and_none_for_an_accuracy_that_is_
 def test_no_color_may_be_empty(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "")  # no-color.org: "when present and not an empty string"
     assert is_fancy(Terminal())
+
+
+@pytest.mark.parametrize(
+    ("record", "validation", "line"),
+    [
+        (RECORD, range(400), "Epoch 2: 320 / 400\n"),
+        (RECORD, None, "Epoch 2: 900 / 1000\n"),
+        (RECORD | {"val_accuracy": None}, range(400), "Epoch 2: loss 0.5\n"),
+    ],
+)
+def test_the_quiet_line_counts_the_right_ones(record, validation, line):
+    stream = io.StringIO()
+    progress = QuietProgress(stream)
+    progress.on_epoch_end(fit(validation=validation), record)
+    progress.close()
+    assert stream.getvalue() == line

@@ -12,7 +12,7 @@ from fastnn.cli.console import make_console
 from fastnn.doctor import examine
 from fastnn.errors import DataError, FastnnError, MissingExtraError
 from fastnn.files import write_atomically
-from fastnn.formats.safetensors import versions
+from fastnn.formats.description import versions
 from fastnn.kernels.threads import available
 
 if TYPE_CHECKING:

@@ -8,10 +8,28 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastnn.cli import doctor, evaluate, gradcheck, predict, roofline, train, warmup
+from fastnn.cli import (
+    convert,
+    doctor,
+    evaluate,
+    gradcheck,
+    inspect,
+    predict,
+    preview,
+    recipes,
+    reproduce,
+    roofline,
+    train,
+    warmup,
+)
 from fastnn.errors import ConfigError, FastnnError
 from fastnn.version import __version__
 
+COMMANDS = (
+    *(train, recipes, reproduce, inspect, preview),
+    *(predict, evaluate, convert),
+    *(gradcheck, warmup, doctor, roofline),
+)
 CHECK_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
 
@@ -75,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _common(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (train, predict, evaluate, gradcheck, warmup, doctor, roofline):
+    for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__, allow_abbrev=False)
         _common(command)

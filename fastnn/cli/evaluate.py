@@ -35,8 +35,14 @@ def run(options: argparse.Namespace) -> int:
     if names is not None:
         found = per_class(data.y, model.predict(data.X, **how), len(names))
         report["classes"] = [
-            {"class": name, "precision": _known(precision), "recall": _known(recall), "samples": int(samples)}
-            for name, precision, recall, samples in zip(names, *found, strict=True)
+            {
+                "class": name,
+                "precision": _known(precision),
+                "recall": _known(recall),
+                "f1": _known(f1),
+                "samples": int(samples),
+            }
+            for name, precision, recall, f1, samples in zip(names, *found, strict=True)
         ]
     print(json.dumps(report, indent=2)) if options.json else _print_tables(report)
     return 0
@@ -59,9 +65,9 @@ def _print_tables(report: dict[str, Any]) -> None:
     if "classes" not in report:
         return
     table = Table("class", box=SIMPLE_HEAD)
-    for name in ("precision", "recall", "samples"):
+    for name in ("precision", "recall", "F1", "samples"):
         table.add_column(name, justify="right")
     for row in report["classes"]:
-        shares = ["-" if row[name] is None else f"{row[name]:.2%}" for name in ("precision", "recall")]
+        shares = ["-" if row[name] is None else f"{row[name]:.2%}" for name in ("precision", "recall", "f1")]
         table.add_row(row["class"], *shares, f"{row['samples']:,}")
     console.print(table)

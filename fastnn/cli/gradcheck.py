@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from fastnn.cli.console import make_console
-from fastnn.cli.options import add_options, given_options
-from fastnn.config import LEAVES, Config, read_toml
+from fastnn.cli.options import add_options, add_source, config_of
+from fastnn.config import LEAVES
 from fastnn.gradcheck import Row, check
 from fastnn.runs import Parts, build
 
@@ -20,14 +20,14 @@ SETTINGS = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options of ``fastnn gradcheck``."""
-    parser.usage = f"{parser.prog} [--config FILE] [options]"
-    parser.add_argument("--config", metavar="FILE", help="settings in TOML, such as a run's config.toml; options win")
+    parser.usage = f"{parser.prog} [--recipe NAME | --config FILE] [options]"
+    add_source(parser)
     add_options(parser, SETTINGS)
 
 
 def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn gradcheck``."""
-    config = Config.of(read_toml(options.config) if options.config else {}, given_options(options))
+    config = config_of(options)
     parts = Parts.of(config)
     network = build(config, parts)
     print(network)

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
-from fastnn.config import LEAVES, SECTIONS, Config
+from fastnn import recipes
+from fastnn.config import LEAVES, SECTIONS, Config, read_toml
 from fastnn.errors import ConfigError
 from fastnn.leaves import Leaf
+from fastnn.settings import nearest
 
 
 def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = LEAVES) -> None:
@@ -22,6 +24,9 @@ def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = LEAVES) 
     defaults = Config().values()
     for section, leaves in groupby((LEAVES[name] for name in names), key=lambda leaf: leaf.section):
         group = parser.add_argument_group(section, SECTIONS[section].__doc__)
+        if section == "augment":
+            group.add_argument("--augment", type=_augment, metavar="NAME=NUMBER,...", default=argparse.SUPPRESS,
+                               help='several of these at once, such as "shift=4,rotate=20,elastic=34/4"')  # fmt: skip
         for leaf in leaves:
             default = defaults.get(str(leaf))
             group.add_argument(
@@ -34,9 +39,51 @@ def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = LEAVES) 
             )
 
 
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options that name settings as a whole."""
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="settings that come with fastnn (see fastnn recipes); options win"
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings in TOML, such as a run's config.toml; options win")
+
+
+def config_of(options: argparse.Namespace) -> Config:
+    """The settings of a recipe or file, if one is named, and over them what the command line sets.
+
+    Raises
+    ------
+    ConfigError
+        Both are named, one cannot be read, or the settings contradict each other.
+    """
+    if options.config and options.recipe:
+        raise ConfigError("--recipe and --config are settings both: give one of them, and options over it")
+    found = recipes.read(options.recipe) if options.recipe else {}
+    return Config.of(read_toml(options.config) if options.config else found, given_options(options))
+
+
 def given_options(options: argparse.Namespace) -> dict[str, Any]:
     """The leaves that the command line sets, and what it sets them to: for `Config.of`."""
-    return {name: value for name, value in vars(options).items() if name in LEAVES}
+    given = {name: value for name, value in vars(options).items() if name in LEAVES}
+    return {**getattr(options, "augment", {}), **given}
+
+
+def _augment(words: str) -> dict[str, Any]:
+    """What ``--augment`` says in one word: ``shift=4,rotate=20,elastic=34/4``."""
+    found = {}
+    known = [leaf.name for leaf in SECTIONS["augment"].leaves()]
+    for item in words.split(","):
+        name, _, value = item.partition("=")
+        if name.strip() not in known or not value:
+            raise argparse.ArgumentTypeError(
+                f"must be such as shift=4,rotate=20,elastic=34/4, of {', '.join(known)}; not {item!r}"
+                + nearest(name.strip(), known)
+            )
+        leaf = LEAVES[f"augment.{name.strip()}"]
+        try:
+            found[str(leaf)] = _reader(leaf)(value.strip().replace("/", ","))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{leaf.name} {error}") from None
+    return found
 
 
 def _reader(leaf: Leaf) -> Callable[[str], Any]:
@@ -46,7 +93,8 @@ def _reader(leaf: Leaf) -> Callable[[str], Any]:
         except ConfigError as error:  # it says more
             raise argparse.ArgumentTypeError(str(error)) from None
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {leaf.kind.says}, not {words!r}") from None
+            hint = nearest(words, leaf.kind.names)
+            raise argparse.ArgumentTypeError(f"must be {leaf.kind.says}, not {words!r}{hint}") from None
 
     return read
 

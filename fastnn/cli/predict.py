@@ -9,6 +9,7 @@ from typing import Any
 
 from fastnn.cli.options import add_options, given_options
 from fastnn.data.features import load_features
+from fastnn.errors import ConfigError
 from fastnn.files import write_atomically
 from fastnn.model import MLP, load
 from fastnn.runs import class_names, finite
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a .safetensors file, such as a run's model.safetensors")
     parser.add_argument("file", metavar="FILE", help="inputs without labels: a CSV, an NPZ or an IDX file of images")
     parser.add_argument("--all", action="store_true", help="add the probability of each class")
+    parser.add_argument("--kaggle", action="store_true", help="write ImageId,Label as Kaggle's contest takes it")
     parser.add_argument("--out", metavar="FILE", help="write to this file instead of the standard output")
     add_options(parser, ["data.label", "training.backend", "training.threads"])
 
@@ -31,7 +33,12 @@ def run(options: argparse.Namespace) -> int:
     X = load_features(options.file, model.architecture.widths[0], given.pop("data.label", None))
     how = {name.removeprefix("training."): value for name, value in given.items()}
     names = class_names(model)
-    rows = _values(model, X, how) if names is None else _classes(model, names, X, options.all, how)
+    if options.kaggle and (names is None or options.all):
+        raise ConfigError("--kaggle is for classes alone" if names is None else "--kaggle has no place for --all")
+    if options.kaggle:
+        rows = _submission(names or (), model.predict(X, **how))
+    else:
+        rows = _values(model, X, how) if names is None else _classes(model, names, X, options.all, how)
     if options.out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
@@ -47,6 +54,12 @@ def _classes(model: MLP, names: Sequence[str], X: Any, every: bool, how: dict[st
     for row, values in enumerate(probabilities, 1):
         best = values.argmax()
         yield [row, names[best], values[best], *(values if every else [])]
+
+
+def _submission(names: Sequence[str], predicted: Iterable[int]) -> Iterator[Iterable[Any]]:
+    yield ["ImageId", "Label"]
+    for row, index in enumerate(predicted, 1):
+        yield [row, names[index]]
 
 
 def _values(model: MLP, X: Any, how: dict[str, Any]) -> Iterator[Iterable[Any]]:

@@ -9,12 +9,12 @@ import threading
 import time
 
 from fastnn.callbacks import History
-from fastnn.cli.options import add_options, given_options
-from fastnn.config import Config, read_toml
+from fastnn.cli.options import add_options, add_source, config_of, given_options
+from fastnn.config import Config
 from fastnn.errors import ConfigError, DivergedError, MissingExtraError
 from fastnn.kernels import backend
 from fastnn.model import MLP
-from fastnn.progress import Progress
+from fastnn.progress import Progress, QuietProgress
 from fastnn.runs import Parts, Recorder, Run, build, fit
 
 NOTICE_SECONDS = 1.5  # kernels that are not ready by then are not in the cache
@@ -22,8 +22,10 @@ NOTICE_SECONDS = 1.5  # kernels that are not ready by then are not in the cache
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options of ``fastnn train``."""
-    parser.usage = f"{parser.prog} [--config FILE] [--out DIR | --resume DIR] [options]"
-    parser.add_argument("--config", metavar="FILE", help="settings in TOML, such as a run's config.toml; options win")
+    parser.usage = f"{parser.prog} [--recipe NAME | --config FILE] [--out DIR | --resume DIR] [options]"
+    parser.add_argument("--quiet-progress", action="store_true",
+                        help="a short line for each epoch: Epoch 3: 9461 / 10000")  # fmt: skip
+    add_source(parser)
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/<date>-<name>)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; --epochs may be raised")
     add_options(parser)
@@ -31,35 +33,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn train``."""
-    given = given_options(options)
     if options.resume is None:
-        return _start(Config.of(read_toml(options.config) if options.config else {}, given), options.out)
-    if options.config or options.out:
-        raise ConfigError("--resume has the settings and the folder of its run: leave out --config and --out")
-    return _go_on(Run.open(options.resume, given))
+        return _start(config_of(options), options.out, options.quiet_progress)
+    if options.config or options.out or options.recipe:
+        raise ConfigError("--resume has the settings and the folder of its run: leave out --config, --recipe and --out")
+    return _go_on(Run.open(options.resume, given_options(options)), options.quiet_progress)
 
 
-def _start(config: Config, folder: str | None) -> int:
+def _start(config: Config, folder: str | None, quiet: bool) -> int:
     parts = Parts.of(config)
     network = build(config, parts)
     place = Run.create(config, folder)
     try:
-        return _train(place, parts, network, resume=False)
+        return _train(place, parts, network, resume=False, quiet=quiet)
     finally:
         place.remove_if_empty()
 
 
-def _go_on(place: Run) -> int:
+def _go_on(place: Run, quiet: bool) -> int:
     if place.finished:
         print(f"the run in {place.folder} is finished; give more --epochs than {place.config.training.epochs} to go on")
         return 0
     parts = Parts.of(place.config)
-    return _train(place, parts, build(place.config, parts), resume=True)
+    return _train(place, parts, build(place.config, parts), resume=True, quiet=quiet)
 
 
-def _train(place: Run, parts: Parts, network: MLP, resume: bool) -> int:
+def _train(place: Run, parts: Parts, network: MLP, resume: bool, quiet: bool) -> int:
     print(f"{place.config.data.source}: {parts}", network, sep="\n", flush=True)
-    progress, recorder = Progress(), Recorder(place)
+    progress, recorder = QuietProgress() if quiet else Progress(), Recorder(place)
     compile_seconds = _compile(place.config.training.backend)
     callbacks = [place.checkpoints(), recorder, progress]
     try:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn.data.dataset import Table, finite_float32
+from fastnn.data.dataset import Dataset, Table, finite_float32
 from fastnn.data.labels import is_number
 from fastnn.data.reading import opened
 from fastnn.errors import DataError
+from fastnn.files import write_atomically
 
 VALUES = 2**20  # parsed at a time
 LONGEST_LINE = 2**24  # characters
@@ -57,6 +58,32 @@ def read(path: str | os.PathLike[str], label: int | str = 0) -> Table:
 def read_features(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a CSV file of which every column is a feature: array (N, I); type and errors as of `read`."""
     return _read(path, None)[0].X
+
+
+def write(path: str | os.PathLike[str], data: Dataset) -> None:
+    """Write examples in Kaggle's form of MNIST: ``label,pixel0,pixel1,...``, a row each.
+
+    Parameters
+    ----------
+    path : path-like
+    data : Dataset
+        Of classes, or of one target.
+
+    Raises
+    ------
+    DataError
+        A regression with several targets, which this form has no place for.
+    OutputError
+        The file cannot be written.
+    """
+    if data.classes is None and data.y.shape[1] > 1:
+        raise DataError(f"a CSV file has one label a row, but these data have {data.y.shape[1]} targets")
+    labels = data.y[:, 0].tolist() if data.classes is None else [data.classes[index] for index in data.y]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["label", *(f"pixel{index}" for index in range(data.X.shape[1]))])
+    writer.writerows([label, *row.tolist()] for label, row in zip(labels, data.X, strict=True))
+    write_atomically(path, text.getvalue())
 
 
 def find(folder: str | os.PathLike[str], part: str) -> Path | None:

@@ -231,7 +231,8 @@ PURPOSE = np.uint64(rng.PURPOSES["dropout"] << 16)
 
 
 @part
-def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Philox4x32-10: four words of counter and two of key in, four random words out."""
     for _ in range(ROUNDS):
         first, second = M0 * c0, M1 * c2
         c0, c1, c2, c3 = (second >> SHIFT) ^ c1 ^ k0, second & LOW, (first >> SHIFT) ^ c3 ^ k1, first & LOW
@@ -249,7 +250,7 @@ def drop(n, a, factor, seed, layer, epoch, sample, first, threshold, kept):  # t
     a, factor = floats(a), floats(factor)
     k0, k1, purpose = seed & LOW, seed >> SHIFT, PURPOSE | np.uint64(layer)
     for block in range(n // 4):
-        words = _philox(np.uint64(first // 4 + block), np.uint64(sample), np.uint64(epoch), purpose, k0, k1)
+        words = philox(np.uint64(first // 4 + block), np.uint64(sample), np.uint64(epoch), purpose, k0, k1)
         for j in range(4):
             scale = kept if words[j] >= threshold else F(0)
             a[4 * block + j] = a[4 * block + j] * scale

@@ -37,9 +37,9 @@ def test_a_table(fastnn, three):
     assert "\x1b" not in out
     lines = [line.split() for line in out.splitlines()]
     assert ["accuracy", "75.00%"] in lines
-    assert ["ant", "100.00%", "50.00%", "2"] in lines
-    assert ["bee", "66.67%", "100.00%", "2"] in lines
-    assert ["[red]cow", "-", "-", "0"] in lines
+    assert ["ant", "100.00%", "50.00%", "66.67%", "2"] in lines
+    assert ["bee", "66.67%", "100.00%", "80.00%", "2"] in lines
+    assert ["[red]cow", "-", "-", "-", "0"] in lines
 
 
 def test_no_escape_codes_where_they_are_not_wanted(monkeypatch, three):
@@ -56,8 +56,8 @@ def test_no_escape_codes_where_they_are_not_wanted(monkeypatch, three):
 def test_json(fastnn, three):
     report = json.loads(fastnn("evaluate", *three, "--json", *REFERENCE)[1])
     assert (report["samples"], report["accuracy"]) == (4, 0.75)
-    assert report["classes"][1] == {"class": "bee", "precision": 2 / 3, "recall": 1.0, "samples": 2}
-    assert report["classes"][2] == {"class": "[red]cow", "precision": None, "recall": None, "samples": 0}
+    assert report["classes"][1] == {"class": "bee", "precision": 2 / 3, "recall": 1.0, "f1": 0.8, "samples": 2}
+    assert report["classes"][2] == {"class": "[red]cow", "precision": None, "recall": None, "f1": None, "samples": 0}
 
 
 def test_it_agrees_with_the_model(fastnn, model, table):

@@ -10,6 +10,7 @@ from fastnn.errors import ConfigError
 # For each leaf: words that stand behind its option, and what they mean.
 SAMPLES = {
     "data.source": ("some/folder", "some/folder"),
+    "data.rows": ("42000", 42000),
     "data.label": ("-1", -1),
     "data.task": ("regression", "regression"),
     "data.image": ("28,14", (28, 14)),

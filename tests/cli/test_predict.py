@@ -131,3 +131,16 @@ def test_features_that_do_not_fit_are_refused(refused, model, table, tmp_path):
 
 def test_an_output_that_cannot_be_written_is_refused(refused, model, features, tmp_path):
     assert "cannot write" in refused("predict", model, features[0], "--out", tmp_path / "none" / "p.csv", *REFERENCE)
+
+
+def test_a_submission_for_kaggle(fastnn, model, features, tmp_path):
+    path, X = features
+    code, out, _ = fastnn("predict", model, path, "--kaggle", *REFERENCE)
+    assert code == 0
+    named = load(model).metadata["classes"]
+    expected = [named[index] for index in load(model).predict(X, backend="reference")]
+    assert rows_of(out) == [["ImageId", "Label"], *([str(row), name] for row, name in enumerate(expected, 1))]
+
+
+def test_a_submission_has_no_probabilities(refused, model, features):
+    assert "no place for --all" in refused("predict", model, features[0], "--kaggle", "--all", *REFERENCE)

@@ -112,7 +112,7 @@ def test_a_picture_set_gets_its_mistakes_and_a_path_its_own_test_set(fastnn, tmp
     words = ["--data", tmp_path / "a.npz", "--backend", "reference", "--epochs", 1, "--shift", 1]
     _, out, _ = fastnn("train", *words, "--out", tmp_path / "run", "--validation", tmp_path / "held.npz")
     assert "40 training, 7 validation, 6 test examples" in out
-    assert "mistakes.png" in files(tmp_path / "run")
+    assert {"mistakes.png", "predictions.png", "weights.png"} <= files(tmp_path / "run")
 
 
 def test_a_regression(fastnn, tmp_path):
@@ -335,8 +335,8 @@ def test_a_finished_run_that_was_begun_again_is_not_finished(train, fastnn, ctrl
         (["--seed", 1], "has training.seed = 0, not 1"),
         (["--optimizer", "sgd"], "has optimizer.beta1 = 0.9, not None"),
         (["--data", "other.csv"], "has data.source"),
-        (["--config", "some.toml"], "leave out --config and --out"),
-        (["--out", "elsewhere"], "leave out --config and --out"),
+        (["--config", "some.toml"], "leave out --config, --recipe and --out"),
+        (["--out", "elsewhere"], "leave out --config, --recipe and --out"),
     ],
 )
 def test_a_resumed_run_cannot_be_another(train, refused, tmp_path, words, message):

@@ -1,0 +1,44 @@
+"""``fastnn preview``: images before and after augmentation; and ``--augment`` in one word."""
+
+import numpy as np
+import pytest
+
+from tests.cli.test_inspect import images  # noqa: F401
+
+
+def test_the_picture(fastnn, images, tmp_path):  # noqa: F811
+    path = tmp_path / "preview.png"
+    code, out, err = fastnn("preview", "--data", images, "--augment", "shift=1,rotate=20,elastic=8/2", "--out", path)
+    assert (code, err) == (0, "")
+    assert f"10 images, and 5 times what becomes of them, are in {path}" in out
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_there_must_be_something_to_show(refused, images):  # noqa: F811
+    assert "there is nothing to show" in refused("preview", "--data", images)
+
+
+def test_an_image_may_be_named(fastnn, tmp_path):
+    np.savez(tmp_path / "flat.npz", X=np.arange(60, dtype=np.uint8).reshape(5, 12), y=np.arange(5) % 2)
+    words = ("preview", "--data", tmp_path / "flat.npz", "--augment", "shift=1", "--out", tmp_path / "p.png")
+    assert fastnn(*words, "--image", "3x4")[0] == 0
+    assert fastnn(*words, "--image", "3,4")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("shfit=4", "did you mean shift?"),
+        ("shift", "must be such as"),
+        ("shift=a lot", "shift must be a number from 0"),
+        ("elastic=34", "elastic of augment must be"),
+        ("scale=1", "scale must be"),
+    ],
+)
+def test_what_augment_does_not_take(refused, words, message):
+    assert message in refused("preview", "--augment", words)
+
+
+def test_an_augmentation_needs_images(refused, table, tmp_path):
+    assert "set image" in refused("train", "--data", table, "--augment", "shift=1", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
