@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import tomli_w
@@ -104,8 +104,10 @@ class NetworkSection(Section):
 
     section = "network"
 
-    hidden: tuple[int, ...] = leaf(
-        (300,), sequence(whole(COUNT), "whole numbers of at least 1"), "units of the hidden layers, or none"
+    hidden: tuple[int, ...] | Literal["auto"] = leaf(
+        (300,),
+        either(AUTO, sequence(whole(COUNT), "whole numbers of at least 1")),
+        "units of the hidden layers, or none; auto: search them",
     )
     activation: str | tuple[str, ...] = leaf(
         "relu",
@@ -149,6 +151,8 @@ class NetworkSection(Section):
         ConfigError
             Dropout without hidden layers, or one activation or rate each but not as many as there are hidden layers.
         """
+        if self.hidden == "auto":
+            raise ConfigError("network.hidden is auto: fastnn train and fastnn tune search it, nothing else does")
         if self.dropout and not self.hidden:
             raise ConfigError("network.dropout stands behind the hidden layers, and network.hidden has none")
         layers: list[Layer] = [Input(inputs, scale, shift)]
@@ -280,6 +284,9 @@ class Config:
 
     def __post_init__(self) -> None:
         network = self.network
+        if network.hidden == "auto":  # as many layers as the activations or dropout rates say
+            each = [len(value) for value in (network.activation, network.dropout) if isinstance(value, tuple)]
+            network = replace(network, hidden=(1,) * max(each, default=1))
         Architecture.of(
             network.stack(1, 2, classes=self.data.task != "regression"),
             None if network.loss == "auto" else network.loss,

@@ -304,6 +304,38 @@ def by_size(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], tit
         axes.legend(frameon=False)
 
 
+def sizes(rows: Sequence[Mapping[str, Any]], chosen: int, path: str | os.PathLike[str]) -> None:
+    """Draw what a search found: how good networks are, and how long they train, by the multiply-adds of a sample.
+
+    Parameters
+    ----------
+    rows : sequence of mappings with ``number``, ``state``, ``cost``, ``value`` and ``seconds``
+        See `fastnn.search.Row`.
+    chosen : int
+        The number of the one that is marked.
+    path : path-like
+        The PNG file to write; errors as of `several_curves`.
+    """
+    titles = ("By validation", "value"), ("Seconds of a trial", "seconds")
+    with picture(path, 8.8, 3.7) as figure:
+        for axes, (title, key) in zip(figure.subplots(1, 2), titles, strict=True):
+            for state, color, size in (("pruned", MUTED, 12), ("complete", BLUE, 26)):
+                shown = [row for row in rows if row["state"] == state and math.isfinite(row["value"])]
+                axes.scatter([row["cost"] for row in shown], [row[key] for row in shown], size, color, label=state)
+            best = next(row for row in rows if row["number"] == chosen)
+            axes.scatter([best["cost"]], [best[key]], 90, "none", edgecolors=ORANGE, linewidths=1.8, label="chosen")
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.xaxis.set_minor_formatter(lambda value, _: "")
+            axes.set_xlabel("multiply-adds of a sample, forward")
+            axes.set_title(title)
+            if key == "value":
+                good = [row["value"] for row in rows if row["state"] == "complete"]
+                reach = max(good) - min(good) + 1e-3
+                axes.set_ylim(min(good) - reach, max(good) + reach / 4)
+                axes.legend(frameon=False, fontsize=8)
+
+
 # ---------------------------------------------------------------- roofline.png
 
 DASHES = ("solid", "dashed", "dashdot", "dotted")  # of the roofs: the nearest cache first, memory last

@@ -216,7 +216,7 @@ def test_paths_become_absolute_and_words_stay(tmp_path, monkeypatch):
         ({"training.weight_decay": math.nan}, r"training\.weight_decay must be a number at least 0"),
         ({"training.weight_decay": 10**400}, r"training\.weight_decay must be a number at least 0"),
         ({"training.backend": "gpu"}, r"training\.backend must be fused or reference, not 'gpu'"),
-        ({"network.hidden": [300, 0]}, r"network\.hidden must be whole numbers"),
+        ({"network.hidden": [300, 0]}, r"network\.hidden must be auto or whole numbers"),
         ({"network.activation": "softmax"}, r"network\.activation must be an activation of hidden layers"),
         ({"network.activation": ["relu", "tanh"]}, r"network\.activation has 2 values for 1 hidden layers"),
         ({"network.weight_init": "wild"}, r"network\.weight_init: unknown initializer 'wild'; choose one of he_normal"),

@@ -27,7 +27,7 @@ FLOORS = [
     ["formats", "plots", "pictures", "metrics"],
     ["callbacks", "pace", "progress", "training"],
     ["leaves", "config", "recipes", "gradcheck", "doctor", "roofline", "model", "fastnn"],
-    ["runs", "reproduce", "cli", "train", "__main__"],
+    ["runs", "search", "reproduce", "cli", "train", "__main__"],
 ]
 PLACES = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
 

@@ -20,13 +20,14 @@ from fastnn.cli import (
     reproduce,
     roofline,
     train,
+    tune,
     warmup,
 )
 from fastnn.errors import ConfigError, FastnnError
 from fastnn.version import __version__
 
 COMMANDS = (
-    *(train, recipes, reproduce, inspect, preview),
+    *(train, tune, recipes, reproduce, inspect, preview),
     *(predict, evaluate, convert),
     *(gradcheck, warmup, doctor, roofline),
 )

@@ -10,6 +10,7 @@ import time
 
 from fastnn.callbacks import History
 from fastnn.cli.options import add_options, add_source, config_of, given_options
+from fastnn.cli.tune import resolved
 from fastnn.config import Config
 from fastnn.errors import ConfigError, DivergedError, MissingExtraError
 from fastnn.kernels import backend
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _start(config: Config, folder: str | None, quiet: bool) -> int:
     parts = Parts.of(config)
+    config = resolved(config, parts)
     network = build(config, parts)
     place = Run.create(config, folder)
     try:

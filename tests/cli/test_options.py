@@ -90,7 +90,7 @@ def test_words_and_single_values(option, words, value):
     [
         ("--epochs", "ten", "argument --epochs: must be a whole number at least 1, not 'ten'"),
         ("--epochs", "0", "argument --epochs: must be a whole number at least 1, not '0'"),
-        ("--hidden", "300,,100", "argument --hidden: must be whole numbers of at least 1"),
+        ("--hidden", "300,,100", "argument --hidden: must be auto or whole numbers of at least 1"),
         ("--optimizer", "newton", "argument --optimizer: must be one of sgd, momentum"),
         ("--weight-init", "wild", "argument --weight-init: unknown initializer 'wild'; choose one of he_normal"),
         ("--learning-rate", "nan", "argument --learning-rate: must be a number above 0, not 'nan'"),

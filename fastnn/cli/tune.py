@@ -1,0 +1,99 @@
+"""Find out how large a network should be, by validation; of two equally good ones the cheaper wins."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from fastnn.cli.options import add_options, add_source, config_of
+from fastnn.config import Config
+from fastnn.errors import ConfigError, MissingExtraError, OutputError
+from fastnn.files import write_atomically
+from fastnn.kernels import backend
+from fastnn.runs import Parts
+from fastnn.search import SPACE, Row, open_study, rows, search, winner
+from fastnn.settings import nearest
+
+TRIALS, AUTO_TRIALS = 30, 15  # by default; and for `fastnn train --hidden auto`
+MORE = [name for name in SPACE if name != "hidden"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of ``fastnn tune``."""
+    parser.usage = f"{parser.prog} [--recipe NAME | --config FILE] [--search NAME,...] [--storage URL] [options]"
+    parser.add_argument("--search", metavar="NAME,...", default="", type=_names,
+                        help=f"what to search besides the hidden units: {', '.join(MORE)}")  # fmt: skip
+    parser.add_argument("--trials", metavar="N", type=int, default=TRIALS,
+                        help=f"networks to try, those of other processes counted (default: {TRIALS})")  # fmt: skip
+    parser.add_argument("--storage", metavar="URL",
+                        help="where the study is kept, as Optuna takes it, such as sqlite:///study.db: several "
+                        "processes or machines can share it, and an interrupted one goes on")  # fmt: skip
+    parser.add_argument("--study", metavar="NAME", default="fastnn", help="its name there (default: fastnn)")
+    parser.add_argument("--out", metavar="DIR", default="tuned", help="folder of what is found (default: tuned)")
+    add_source(parser)
+    add_options(parser)
+
+
+def _names(words: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in words.split(",") if name.strip())
+    for name in names:
+        if name not in MORE:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(MORE)}, not {name!r}{nearest(name, MORE)}")
+    return names
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out ``fastnn tune``."""
+    if options.trials < 1:
+        raise ConfigError(f"--trials must be at least 1, not {options.trials}")
+    config, folder = config_of(options), Path(options.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+    parts = Parts.of(config)
+    best, found = find(config, parts, options.search, options.trials, options.storage, options.study)
+    report = {"winner": asdict(best), "trials": [asdict(row) for row in found]}
+    write_atomically(folder / "trials.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(folder / "best.toml", Config.of(config.values(), best.settings).to_toml())
+    try:
+        from fastnn import plots
+
+        plots.sizes([asdict(row) for row in found], best.number, folder / "sizes.png")
+    except MissingExtraError as error:
+        print(error)
+    print(f"the cheapest of the best: {_words(best)}")
+    print(f"train it by: fastnn train --config {folder / 'best.toml'}")
+    return 0
+
+
+def find(
+    config: Config, parts: Parts, asked: tuple[str, ...], trials: int, storage: str | None = None, name: str = "fastnn"
+) -> tuple[Row, list[Row]]:
+    """Search, and say how it goes: the winner and all trials."""
+    study = open_study(storage, name, config.training.seed)
+    backend(config.training.backend).warm()
+    search(study, config, parts, asked, trials, lambda row: print(_words(row), flush=True))
+    found = rows(study)
+    judged = len(parts.validation) if parts.validation is not None else 1
+    return winner(found, judged, parts.train.classes is not None), found
+
+
+def resolved(config: Config, parts: Parts) -> Config:
+    """The settings with the hidden units that a search finds, where they are "auto"."""
+    if config.network.hidden != "auto":
+        return config
+    start = Config.of(config.values(), {"network.hidden": (100,)})
+    print(f"searching the hidden units, {AUTO_TRIALS} trials:", flush=True)
+    best, _ = find(start, parts, (), AUTO_TRIALS)
+    print(f"chosen: {','.join(map(str, best.hidden))}", flush=True)
+    return Config.of(config.values(), best.settings)
+
+
+def _words(row: Row) -> str:
+    more = [f"{name.rpartition('.')[2]} {value:.3g}" for name, value in row.settings.items()
+            if isinstance(value, (int, float))]  # fmt: skip
+    value = f"accuracy {row.value:.2%}" if row.value >= 0 else f"loss {-row.value:.4g}"
+    hidden = "-".join(map(str, row.hidden))
+    words = [f"trial {row.number}", f"hidden {hidden}", *more, value, f"{row.seconds:.1f} s", row.state]
+    return "  ".join(words)

@@ -1,0 +1,64 @@
+"""``fastnn tune`` and ``--hidden auto``."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fastnn.cli import tune
+from fastnn.config import Config, read_toml
+
+SMALL = ("--backend", "reference", "--epochs", 3, "--batch-size", 16, "--validation", 0.3)
+
+
+def test_the_winner_can_be_trained(fastnn, table, tmp_path):
+    out = tmp_path / "tuned"
+    code, words, err = fastnn("tune", "--data", table, *SMALL, "--trials", 4, "--search", "dropout", "--out", out)
+    assert (code, err) == (0, "")
+    assert words.count("trial ") == 5
+    assert {path.name for path in out.iterdir()} == {"best.toml", "trials.json", "sizes.png"}
+    report = json.loads((out / "trials.json").read_text())
+    assert len(report["trials"]) == 4
+    config = Config.of(read_toml(out / "best.toml"))
+    assert list(config.network.hidden) == report["winner"]["hidden"]
+    assert config.training.epochs == 3
+    assert fastnn("train", "--config", out / "best.toml", "--out", tmp_path / "run")[0] == 0
+
+
+def test_two_processes_share_a_study(table, tmp_path):
+    words = [sys.executable, "-m", "fastnn", "tune", "--data", table, *SMALL, "--trials", 6,
+             "--storage", f"sqlite:///{tmp_path / 'study.db'}", "--out"]  # fmt: skip
+    both = [subprocess.Popen([str(word) for word in (*words, tmp_path / name)], stdout=subprocess.PIPE, text=True)
+            for name in ("one", "two")]  # fmt: skip
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    trials = sum(line.startswith("trial ") for text in said for line in text.splitlines())
+    assert 6 <= trials <= 7  # the other may have begun one more when the last of six ended
+    found = [json.loads((tmp_path / name / "trials.json").read_text())["trials"] for name in ("one", "two")]
+    assert max(map(len, found)) == trials
+
+
+def test_hidden_auto_is_searched_first(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "AUTO_TRIALS", 2)
+    code, out, _ = train("--hidden", "auto")
+    assert code == 0
+    assert "searching the hidden units, 2 trials:" in out
+    (chosen,) = (line.removeprefix("chosen: ") for line in out.splitlines() if line.startswith("chosen: "))
+    assert read_toml(tmp_path / "run" / "config.toml")["network.hidden"] == (int(chosen),)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trials", 0], "--trials must be at least 1"),
+        (["--search", "droput"], "did you mean dropout?"),
+        (["--validation", 0], "needs a validation set"),
+    ],
+)
+def test_bad_input(refused, table, tmp_path, words, message):
+    assert message in refused("tune", "--data", table, *SMALL, "--out", tmp_path / "tuned", *words)
+
+
+def test_gradcheck_does_not_search(refused, table):
+    assert "network.hidden is auto" in refused("gradcheck", "--data", table, "--hidden", "auto")
