@@ -21,10 +21,12 @@ class History:
     Parameters
     ----------
     records : list of dict, optional
+    best_by : "accuracy" or "loss"
+        What the best epoch is best by, on the validation set.
     """
 
-    def __init__(self, records: Sequence[Record] = ()):
-        self.records = list(records)
+    def __init__(self, records: Sequence[Record] = (), best_by: str = "accuracy"):
+        self.records, self.best_by = list(records), best_by
 
     def __len__(self) -> int:
         return len(self.records)
@@ -38,17 +40,17 @@ class History:
     @property
     def best(self) -> int | None:
         """Index of the best epoch by validation (see `merit`), the first of equals; None without validation."""
-        merits = [merit(record) for record in self.records]
+        merits = [merit(record, self.best_by) for record in self.records]
         known = [index for index, value in enumerate(merits) if value is not None]
         return max(known, key=lambda index: merits[index] or (), default=None)
 
 
-def merit(record: Record) -> tuple[float, ...] | None:
-    """How good an epoch is by its validation set, to be compared with others': accuracy first, then loss."""
+def merit(record: Record, best_by: str = "accuracy") -> tuple[float, ...] | None:
+    """How good an epoch is by its validation set, to be compared with others': accuracy first, then loss; or loss."""
     if "val_loss" not in record:
         return None
-    accuracy = record["val_accuracy"]
-    return (-record["val_loss"],) if accuracy is None else (accuracy, -record["val_loss"])
+    accuracy, loss = record["val_accuracy"], -record["val_loss"]
+    return (loss,) if accuracy is None or best_by == "loss" else (accuracy, loss)
 
 
 class Callback:
@@ -99,7 +101,8 @@ class EarlyStopping(Callback):
         self._judge(fit)
 
     def _judge(self, fit: "Fit") -> None:
-        merits = [merit(record) or (-record["loss"],) for record in fit.history.records]
+        history = fit.history
+        merits = [merit(record, history.best_by) or (-record["loss"],) for record in history.records]
         best = max(range(len(merits)), key=lambda index: merits[index], default=0)
         fit.stop = fit.stop or len(merits) - 1 - best >= self.patience
 

@@ -191,6 +191,7 @@ class TrainingSection(Section):
     clip_norm: float = leaf(0.0, number(NOT_NEGATIVE), "norm beyond which a gradient is shortened; 0: none")
     label_smoothing: float = leaf(0.0, number(BELOW_ONE), "part of the target that is spread over all classes")
     patience: int = leaf(0, whole(NOT_NEGATIVE), "stop after so many epochs without improvement; 0: never")
+    best_by: str = leaf("accuracy", word(["accuracy", "loss"]), "what the best epoch is best by, on the validation set")
 
 
 @dataclass(frozen=True)

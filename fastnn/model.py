@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.augment import Augment
-from fastnn.callbacks import Callback, History
+from fastnn.callbacks import Callback, History, RestoreBest
 from fastnn.data import split_rows
 from fastnn.errors import ConfigError, DataError, ModelFileError
 from fastnn.formats import format_of, safetensors
@@ -49,6 +49,8 @@ class MLP(Network):
         threads: int | str = "auto",
         seed: int | None = None,
         resume: str | os.PathLike[str] | None = None,
+        best_by: str = "accuracy",
+        restore_best: bool = False,
     ) -> History:
         """Train from the current parameters on; the result does not depend on the number of threads.
 
@@ -87,6 +89,10 @@ class MLP(Network):
         resume : path-like, optional
             A ``last.safetensors`` of `fastnn.callbacks.Checkpoint`: go on from there, bit for bit as if the fit had
             not been interrupted. All settings but `epochs` must be the same.
+        best_by : "accuracy" or "loss"
+            What the best epoch is best by, on the validation set (accuracy first, then loss; or loss alone).
+        restore_best : bool
+            End with the weights of that epoch, not of the last one.
 
         Returns
         -------
@@ -129,11 +135,12 @@ class MLP(Network):
             shuffle=shuffle,
             augment=augment,
             image=None if image is None else (int(image[0]), int(image[1])),
-            callbacks=callbacks,
+            callbacks=[*callbacks, RestoreBest()] if restore_best else callbacks,
             backend=backend,
             threads=threads,
             seed=seed,
             rows=rows,
+            best_by=best_by,
         )
         if resume is not None:
             network, checkpoint = safetensors.load(resume, Network)

@@ -91,7 +91,7 @@ PANELS = {
 COLORS = {"training": ORANGE, "validation": BLUE, "rate": MUTED}
 
 
-def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], best: int | None = None) -> None:
     """Draw loss, accuracy and learning rate over the epochs, and mark the best epoch by validation.
 
     Parameters
@@ -101,6 +101,8 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
         would be nothing to see (no accuracy, a constant learning rate) is left out.
     path : path-like
         The PNG file to write.
+    best : int, optional
+        Index of the best epoch; by default by accuracy, then loss, on the validation set.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
         del panels["Learning rate"]
     if not panels["Accuracy"]:
         del panels["Accuracy"]
-    best = _best(records)
+    best = _best(records) if best is None else best
     widths = [3.0 if title == "Learning rate" else 4.4 for title in panels]
     with picture(path, sum(widths), 3.6) as figure:
         row = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]

@@ -342,7 +342,7 @@ class Run:
         MissingExtraError
             Matplotlib is not installed.
         """
-        plots.curves(history.records, self.folder / "curves.png")
+        plots.curves(history.records, self.folder / "curves.png", history.best)
         test, training = parts.test, self.config.training
         if test.classes is None:
             return

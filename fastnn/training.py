@@ -56,6 +56,10 @@ class Fit:
         "auto": as many as the work is worth, or one while that is faster; see `fastnn.pace`.
     seed : int
         Of order, dropout and augmentation.
+    rows : int array, optional
+        The examples that are trained on; by default all.
+    best_by : "accuracy" or "loss"
+        What the best epoch is best by.
 
     Attributes
     ----------
@@ -100,7 +104,10 @@ class Fit:
         threads: int | str,
         seed: int,
         rows: np.ndarray | None = None,
+        best_by: str = "accuracy",
     ):
+        if best_by not in ("accuracy", "loss"):
+            raise ConfigError(f"best_by must be accuracy or loss, not {best_by!r}")
         if not len(examples):
             raise DataError("there are no samples to train on")
         self.rows = np.arange(len(examples)) if rows is None else rows
@@ -144,7 +151,7 @@ class Fit:
         self.threads = self.job.threads
         self.epoch = self.step = 0
         self.before = network.epochs  # epochs of earlier fits: this one draws other numbers
-        self.history = History()
+        self.history = History(best_by=best_by)
         self.totals = NOTHING
         self.compile_seconds = self.train_seconds = self.epoch_seconds = 0.0
         self.compiled = self.stop = False
@@ -224,7 +231,7 @@ class Fit:
             counts = [checked(progress[name], NOT_NEGATIVE, name, int) for name in ("epoch", "step", "before")]
             seconds = [checked(progress[name], NOT_NEGATIVE, name) for name in ("train_seconds", "epoch_seconds")]
             loss, hits, weight = (checked(value, NOT_NEGATIVE, "a total") for value in progress["totals"])
-            history = History([dict(record) for record in progress["history"]])
+            history = History([dict(record) for record in progress["history"]], self.history.best_by)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the checkpoint cannot be resumed from ({error})") from None
         for name, value in self.fixed.items():

@@ -33,6 +33,7 @@ SAMPLES = {
     "training.weight_decay": ("1e-4", 1e-4),
     "training.clip_norm": ("1", 1.0),
     "training.label_smoothing": ("0.1", 0.1),
+    "training.best_by": ("loss", "loss"),
     "training.patience": ("5", 5),
     "optimizer.name": ("adam", "adam"),
     "optimizer.learning_rate": ("0.01", 0.01),
