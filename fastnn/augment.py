@@ -73,6 +73,11 @@ class Augment(Settings):
         values = tuple(checked(value, allowed, f"{part} of elastic of augment") for value, allowed, part in parts)
         object.__setattr__(self, "elastic", values)
 
+    @property
+    def moves(self) -> bool:
+        """Whether pixels are moved, which only images have."""
+        return any((self.shift, self.rotate, self.scale, self.shear, self.elastic))
+
     def apply(
         self,
         X: np.ndarray,
@@ -115,13 +120,15 @@ class Augment(Settings):
             return X
         moved = self._moved(image, X.shape[1])
         changed = np.empty_like(X)
-        size = max(1, PIXELS // X.shape[1]) if backend == "reference" or self.noise else len(X)
+        fused = moved is not None and backend == "fused"
+        size = max(1, len(X) if fused and not self.noise else PIXELS // X.shape[1])
         for start in range(0, len(X), size):
             part = slice(start, start + size)
-            values = X[part].astype(np.float32)
-            if moved and backend == "fused":
+            if fused and moved is not None:
                 values = self._warped(X[part], samples[part], moved, seed, epoch, threads)
-            elif moved:
+            else:
+                values = X[part].astype(np.float32)
+            if moved and not fused:
                 rows, columns = self._sources(samples[part], moved, seed, epoch)
                 values = resample(values.reshape(-1, *moved), rows, columns).reshape(len(values), -1)
             if self.noise:
@@ -138,6 +145,7 @@ class Augment(Settings):
         """What the fused backend makes of images: of bytes, bytes if no noise is to come."""
         from fastnn.kernels import warp
 
+        X = np.ascontiguousarray(X, X.dtype if X.dtype == np.uint8 else np.float32)  # the kernel takes addresses
         matrix, offset = self._inverse_maps(samples, seed, epoch)
         maps = np.concatenate([matrix.reshape(-1, 4), offset], axis=1)
         out = np.empty(X.shape, np.float32 if self.noise else X.dtype)
@@ -148,7 +156,7 @@ class Augment(Settings):
 
     def _moved(self, image: tuple[int, int] | None, inputs: int) -> tuple[int, int] | None:
         """The shape of the images whose pixels are moved; None where none are."""
-        if not any((self.shift, self.rotate, self.scale, self.shear, self.elastic)):
+        if not self.moves:
             return None
         if image is None:
             raise ConfigError("augment can shift, turn or warp images only: set image to their height and width")

@@ -12,7 +12,9 @@ import numpy as np
 from fastnn.errors import DataError
 from fastnn.kernels import backend, reference
 from fastnn.kernels.job import Job
+from fastnn.layers import aligned_zeros
 from fastnn.network import Network
+from fastnn.optimizers import OPTIMIZERS, Optimizer, make_optimizer
 from fastnn.rng import check_seed, drop_threshold, dropout_mask
 
 KINKED = ("relu", "leaky_relu", "elu")  # activations whose derivatives jump at z = 0
@@ -40,6 +42,10 @@ class Row:
         The relative difference that is worst for its bound; NaN if a gradient is.
     bound : float
         How large that one may be.
+    place : tuple of int
+        Where it is in the array; empty if nothing was compared.
+    found, expected : float
+        The two values there.
     """
 
     comparison: str
@@ -48,6 +54,9 @@ class Row:
     checked: int
     difference: float
     bound: float
+    place: tuple[int, ...] = ()
+    found: float = 0.0
+    expected: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -211,7 +220,7 @@ def _against_differences(
         # what moves z by about STEP: inputs may be as large as 255
         h = STEP / (max(1.0, float(np.abs(here.A[layer]).max())) if name == "weight" else 1.0)
         checked, scale = 0, float(size.max()) or 1.0
-        worst: tuple[float, float] = 0.0, 1.0
+        worst: _Worst = 0.0, 1.0, (), 0.0, 0.0
         for place in draws.permutation(values.size)[:parameters]:
             at = np.unravel_index(place, values.shape)
             value, losses, crossed = values[at], [], False
@@ -226,13 +235,17 @@ def _against_differences(
             checked += 1
             near, far = (losses[0] - losses[1]) / (2 * h), (losses[2] - losses[3]) / (4 * h)
             bound = 2 * abs(far - near) + rounding / h
-            worst = max(worst, (float(abs(near - gradient[at])) / scale, bound / scale), key=_severity)
+            here_too = tuple(map(int, at)), float(gradient[at]), float(near)
+            worst = max(worst, (float(abs(near - gradient[at])) / scale, bound / scale, *here_too), key=_severity)
         found.append(Row("reference against differences", layer, name, checked, *worst))
     return found
 
 
-def _severity(pair: tuple[float, float]) -> float:
-    difference, bound = pair
+_Worst = tuple[float, float, tuple[int, ...], float, float]  # difference, bound, place, and the two values there
+
+
+def _severity(worst: _Worst) -> float:
+    difference, bound = worst[:2]
     return difference / bound if np.isfinite(difference) and bound else np.inf
 
 
@@ -246,5 +259,62 @@ def _against_reference(job: Job, rows: np.ndarray, true: np.ndarray, sizes: np.n
         scale = float(size.max()) or 1.0
         noise, difference = (float(np.abs(one - exact).max()) / scale for one in (slow, fast))
         bound = max(_roundoff(job, len(rows)), 8 * noise)
-        found.append(Row("fused against reference", layer, name, exact.size, difference, bound))
+        at = np.unravel_index(int(np.abs(fast - exact).argmax()), exact.shape)
+        worst = tuple(map(int, at)), float(fast[at]), float(exact[at])
+        found.append(Row("fused against reference", layer, name, exact.size, difference, bound, *worst))
     return found
+
+
+def check_steps(
+    network: Network, X: np.ndarray, y: np.ndarray, *, samples: int = 32, seed: int = 0, threads: int | str = "auto"
+) -> list[Row]:
+    """Check a step of each optimiser: that of the fused kernels against the reference's in float64.
+
+    The optimiser's memory begins as if all gradients so far had been as large as the largest one now: a step then is
+    a smooth function of the gradient, and rounding is not blown up where that is near 0.
+
+    Parameters
+    ----------
+    network, X, y, samples, seed, threads
+        As for `check`.
+
+    Returns
+    -------
+    list of Row
+        One for each optimiser, by its name as `parameter`; layer, place and values are those of the worst parameter.
+        Differences are divided by the largest parameter.
+    """
+    draws = np.random.default_rng(check_seed(seed))
+    drawn = np.sort(draws.permutation(len(X))[:samples])
+    examples = network.examples(np.asarray(X)[drawn], np.asarray(y)[drawn])
+    job = network.job(examples, batch_size=len(drawn), threads=threads, seed=seed)
+    rows = _away_from_kinks(replace(job, parameters=job.parameters.astype(np.float64)), np.arange(len(drawn)))
+    largest = float(np.abs(reference.gradients(job, rows, 0)[1]).max()) or 1.0
+    return [_check_step(job, rows, make_optimizer(name), largest) for name in OPTIMIZERS]
+
+
+def _check_step(job: Job, rows: np.ndarray, optimizer: Optimizer, largest: float) -> Row:
+    steps = np.column_stack([optimizer.coefficients(np.array([0.1]), 0), [1e-3 if optimizer.decoupled else 0.0]])
+
+    def stepped(name: str, kind: type) -> np.ndarray:
+        size = job.parameters.size
+        parameters, state = aligned_zeros(size, kind), aligned_zeros(optimizer.slots * size, kind)
+        state = state.reshape(optimizer.slots, size)
+        parameters[:] = job.parameters
+        for W, b in (pair for flat in state for pair in job.architecture.views(flat)):
+            W[:], b[:] = largest**2, largest**2
+        own = replace(job, parameters=parameters, state=state, batch_size=len(rows), optimizer=optimizer.name,
+                      first=optimizer.first, second=optimizer.second,
+                      weight_decay=0.0 if optimizer.decoupled else 1e-3, workspace=None)  # fmt: skip
+        backend(name).train(own, rows, 0, 0, steps)
+        return parameters
+
+    exact, slow, fast = stepped("reference", np.float64), stepped("reference", np.float32), stepped("fused", np.float32)
+    scale = float(np.abs(exact).max()) or 1.0
+    noise, difference = (float(np.abs(one - exact).max()) / scale for one in (slow, fast))
+    at = int(np.abs(fast - exact).argmax())
+    layer = max(index for index, offset in enumerate(job.architecture.weight_offsets) if offset <= at)
+    stride = job.architecture.strides[layer]
+    place = divmod(at - job.architecture.weight_offsets[layer], stride)
+    return Row("fused step against reference", layer, optimizer.name, exact.size, difference,
+               max(_roundoff(job, len(rows)), 8 * noise), place, float(fast[at]), float(exact[at]))  # fmt: skip

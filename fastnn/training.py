@@ -261,6 +261,11 @@ class Fit:
         """
         kernels = kernels_of(self.backend)
         self.compile_seconds, self.compiled = kernels.warm()
+        if self.backend == "fused" and self.augment is not None and self.augment.moves:
+            from fastnn.kernels import warp
+
+            seconds, compiled = warp.warm()
+            self.compile_seconds, self.compiled = self.compile_seconds + seconds, self.compiled or compiled
         self._call("on_fit_begin")
         with _deferred_interrupt() as interrupted:
             # a fit without epochs left still calls back, and a resumed one may be at the very end of an epoch

@@ -220,8 +220,18 @@ def test_one_setting_does_not_change_the_draws_of_another():
     np.testing.assert_allclose(noisy, shifted + alone, atol=1e-6)
 
 
-def test_no_samples_at_all():
-    assert ALL.apply(blobs(0), np.arange(0), IMAGE, 0, 0).shape == (0, 42)
+@pytest.mark.parametrize("backend", BOTH)
+@pytest.mark.parametrize("change", [ALL, Augment(shift=1)])
+def test_no_samples_at_all(change, backend):
+    assert change.apply(blobs(0), np.arange(0), IMAGE, 0, 0, backend).shape == (0, 42)
+
+
+@pytest.mark.parametrize("view", [lambda X: X[::-1], lambda X: np.asfortranarray(X), lambda X: X[:, ::-1]])
+def test_any_layout_in_memory_will_do(view):
+    change, samples = Augment(shift=2, rotate=20), np.arange(5)
+    X = view(blobs(5))
+    one, other = (change.apply(X, samples, IMAGE, 1, 2, backend) for backend in BOTH)
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

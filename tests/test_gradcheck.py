@@ -12,6 +12,7 @@ from fastnn.errors import DataError
 from fastnn.kernels import reference
 from fastnn.layers import Dense, Dropout, Input
 from fastnn.network import Network
+from fastnn.optimizers import OPTIMIZERS
 from tests.cases import OUTPUTS
 
 DIFFERENCES, FUSED = "reference against differences", "fused against reference"
@@ -128,3 +129,39 @@ def test_a_row_passes_up_to_its_bound_and_not_with_nan() -> None:
     assert row.passed
     assert not replace(row, difference=2e-6).passed
     assert not replace(row, difference=float("nan")).passed
+
+
+def steps(net: Network) -> list[gradcheck.Row]:
+    return gradcheck.check_steps(net, X, Y, samples=12, threads=1)
+
+
+def test_a_right_step_of_each_optimiser_passes() -> None:
+    rows = steps(network("relu"))
+    assert [row.parameter for row in rows] == list(OPTIMIZERS)
+    assert all(row.passed and row.bound < 1e-5 for row in rows), rows
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_wrong_step_fails(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    right = reference.UPDATES[name]
+
+    def wrong(p: np.ndarray, g: np.ndarray, state: np.ndarray, rate: float, *rest: Any) -> None:
+        right(p, g, state, rate * 1.001, *rest)
+
+    monkeypatch.setitem(reference.UPDATES, name, wrong)
+    assert [row.parameter for row in steps(network()) if not row.passed] == [name]
+
+
+def test_the_worst_place_and_its_values_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = kernels.backend("fused")
+    net, right = network(), fused.gradients
+
+    def wrong(job: Any, rows: np.ndarray, epoch: int = 0) -> Any:
+        totals, gradient = right(job, rows, epoch)
+        job.architecture.views(gradient)[0][0][2, 5] += 1
+        return totals, gradient
+
+    monkeypatch.setattr(fused, "gradients", wrong)
+    (row,) = (row for row in check(net) if not row.passed)
+    assert (row.comparison, row.layer, row.parameter, row.place) == (FUSED, 0, "weight", (2, 5))
+    assert row.found - row.expected == pytest.approx(1, abs=1e-5)

@@ -7,7 +7,7 @@ from itertools import groupby
 from fastnn.cli.console import make_console
 from fastnn.cli.options import add_options, add_source, config_of
 from fastnn.config import LEAVES
-from fastnn.gradcheck import Row, check
+from fastnn.gradcheck import Row, check, check_steps
 from fastnn.runs import Parts, build
 
 SETTINGS = [
@@ -40,8 +40,12 @@ def run(options: argparse.Namespace) -> int:
         seed=training.seed,
         threads=training.threads,
     )
+    rows += check_steps(network, parts.train.X, parts.train.y, seed=training.seed, threads=training.threads)
     for comparison, same in groupby(rows, key=lambda row: row.comparison):
         _print_table(comparison, same)
+    for row in (row for row in rows if not row.passed):
+        at = ", ".join(map(str, row.place))
+        print(f"{row.comparison}, {_name(row)}[{at}]: {row.found:.9g}, but {row.expected:.9g} is expected")
     failed = sum(not row.passed for row in rows)
     unchecked = sum(not row.checked for row in rows)
     if failed:
@@ -50,6 +54,11 @@ def run(options: argparse.Namespace) -> int:
     apart = f"; {unchecked} could not be made: every difference crosses a kink" if unchecked else ""
     print(f"all {len(rows) - unchecked} checks passed{apart}")
     return 0
+
+
+def _name(row: Row) -> str:
+    """An array of parameters, or an optimiser."""
+    return f"layers.{row.layer}.{row.parameter}" if row.parameter in ("weight", "bias") else row.parameter
 
 
 def _verdict(row: Row) -> str:
@@ -62,10 +71,12 @@ def _print_table(comparison: str, rows: Iterable[Row]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(comparison, box=SIMPLE_HEAD)
-    for name in ("checked", "relative difference", "bound", ""):
+    table = Table("", title=comparison, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = len("layers.0.weight")
+    for name in ("worst at", "is", "should be", "checked", "differs", "bound", ""):
         table.add_column(name, justify="right")
     for row in rows:
         figures = f"{row.checked:,}", f"{row.difference:.1e}", f"{row.bound:.1e}", _verdict(row)
-        table.add_row(f"layers.{row.layer}.{row.parameter}", *figures)
+        table.add_row(_name(row), ", ".join(map(str, row.place)), f"{row.found:.3g}", f"{row.expected:.3g}", *figures)
     make_console().print(table)

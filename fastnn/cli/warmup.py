@@ -16,12 +16,13 @@ def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn warmup``: 0 if the next start finds the kernels, 1 if they cannot be kept."""
     if fault := fused_fault():
         raise ConfigError(f"the fused kernels cannot be compiled: {fault}")
-    from fastnn.kernels import cache
+    from fastnn.kernels import cache, warp
 
     fused = backend("fused")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it says that there is no cache, and so do we
-        seconds, compiled = fused.warm()
+        found = fused.warm(), warp.warm()
+        seconds, compiled = sum(one.seconds for one in found), any(one.compiled for one in found)
     kept = cache.state(fused.make)
     if kept.folder is None:
         print(f"compiled in {seconds:.1f} s, but {kept.reason}")

@@ -7,9 +7,10 @@ A step has two phases, whatever the depth:
 
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
 Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
-fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Two more phases are
-there for some jobs only. Where there are several threads, they mostly share out the units of the first layer, before 1.
-Clipping needs the whole gradient's norm first: its rows are stored, and a last phase applies them.
+fixed pieces of the batch too, and 2 adds them up: cores then exchange less; where they are very few, who ends 1 does 2
+at once, alone. Two more phases are there for some jobs only. Where there are several threads, they mostly share out the
+units of the first layer, before 1. Clipping needs the whole gradient's norm first: its rows are stored, and a last
+phase applies them.
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.

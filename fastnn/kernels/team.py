@@ -112,8 +112,10 @@ class Helper(threading.Thread):
                 with _lock:
                     if self in _idle:
                         _idle.remove(self)
-                        return
-                continue  # somebody has just taken this thread, and a part will come
+                    elif not self.parts.empty():
+                        continue
+                # who has just taken this thread, and gives it a part now, does that part too: nobody has claimed it
+                return
             mine = part.claim(self)
             if mine:
                 part.run()

@@ -17,7 +17,7 @@ from fastnn.rng import drop_threshold
 # by units of a dense first layer: 64-32-4, batch 16 [35, 1.06]; 100-50-10, batch 16 [90, 0.83]; 784-30-10, batch 10
 # [238, 0.66]; 784-300-10, batch 2 [476, 0.62] and 8 [1900, 0.59];
 # by units of a sparse one: 784-30-10, batch 10 [48, 0.85]; 784-128-10, batch 10 [200, 0.74];
-# by pieces: 24-8-2, batch 64 [14, 1.13] and batch 200 [42, 0.71]; 32-16-2, batch 128 [72, 0.77].
+# by pieces: 24-8-2, batch 200 [42, 0.80]; 32-16-2, batch 128 [72, 0.77].
 WORTH_A_THREAD = 100_000
 SAMPLES_WORTH_A_THREAD = 8
 WORTH_UNITS = 50_000
@@ -69,13 +69,15 @@ def _quota() -> int:
 def is_narrow(architecture: Architecture, batch_size: int) -> bool:
     """Whether samples lie side by side, not units, when a dense net trains (kernels/narrow.py): in fewer vectors.
 
-    Counted are the multiply-adds of vectors of 16, forward, backward and for gradients; of few units, or few samples,
-    most lanes are empty. What else either way takes is about as much: by samples 24-8-2 took 0.93 of the time by units
-    at batch 8, which is 0.81 by this count, and 0.73 at batch 16; 24-16-16-16 the same, which it is. All outputs of a
-    layer must fit a panel.
+    Not where a batch too small for several pieces is work for several threads. Counted are the multiply-adds of vectors
+    of 16, forward, backward and for gradients; of few units, or few samples, most lanes are empty. What else either way
+    takes is about as much: by samples 24-8-2 took 0.93 of the time by units at batch 8 (0.81 by this count) and 0.73
+    at batch 16; 24-16-16-16 the same, which it is. All outputs of a layer must fit a panel.
     """
     widths = architecture.widths
     if max(widths[1:]) > PANEL or any(drop_threshold(rate) for rate in architecture.dropout):
+        return False
+    if most_pieces(batch_size) == 1 and not _one_piece_is_enough(architecture, batch_size):
         return False
     by_units = by_samples = 0
     for layer, (below, above) in enumerate(pairwise(widths)):
@@ -90,11 +92,17 @@ def most_pieces(batch_size: int) -> int:
     return min(2 ** (max(batch_size // PIECE, 1).bit_length() - 1), PIECES)
 
 
+def _one_piece_is_enough(architecture: Architecture, batch_size: int) -> bool:
+    """Whether a batch that can have but one piece gives work to one thread: others would have nothing to do."""
+    return batch_size * architecture.parameters < 2 * WORTH_A_THREAD
+
+
 def pieces(architecture: Architecture, batch_size: int) -> int:
     """How many pieces of a batch have gradients of their own, which are added up at the end; 0: none, one sum for all.
 
     Where the parameters are few, their partial gradients are less for the cores to exchange than the inputs and deltas
-    of all layers. No thread counts here: the pieces decide how a sum is rounded.
+    of all layers. Narrow nets (`is_narrow`) have at least one. No thread counts here: the pieces decide how a sum is
+    rounded.
     """
     values = PANEL * sum(-(-(below + 1) // PANEL) - (-above // PANEL) for below, above in pairwise(architecture.widths))
     number = most_pieces(batch_size)

@@ -133,6 +133,11 @@ def _first_call(kernel: Any) -> None:
     kernel(0, 1, state.ctypes.data, *([0] * 17))
 
 
+def warm() -> launch.Compilation:
+    """Compile the kernel, or fetch it from the cache; at once if this process has it already."""
+    return launch.compiled(make, _first_call)[1]
+
+
 def warp(
     X: np.ndarray,
     out: np.ndarray,

@@ -1,8 +1,11 @@
 """`fastnn gradcheck`: a table of checks, and exit code 1 if one fails."""
 
+import re
+
 import pytest
 
 from fastnn.kernels import reference
+from fastnn.optimizers import OPTIMIZERS
 
 
 def test_layers_of_the_users_own(fastnn, table):
@@ -11,7 +14,9 @@ def test_layers_of_the_users_own(fastnn, table):
     assert (code, err) == (0, "")
     for part in ("dense elu", "reference against differences", "fused against reference", "layers.2.bias"):
         assert part in out
-    assert out.endswith("all 12 checks passed\n")
+    for name in OPTIMIZERS:
+        assert f" {name} " in out
+    assert out.endswith("all 18 checks passed\n")
 
 
 def test_a_wrong_gradient_is_found(fastnn, table, monkeypatch):
@@ -21,6 +26,7 @@ def test_a_wrong_gradient_is_found(fastnn, table, monkeypatch):
     assert code == 1
     assert "FAILED" in out
     assert "checks failed" in out
+    assert re.search(r"layers\.0\.weight\[\d+, \d+\]: \S+, but \S+ is expected", out)
 
 
 @pytest.mark.parametrize("words", [["--epochs", 3], ["--optimizer", "sgd"]])

@@ -137,6 +137,15 @@ def test_a_thread_serves_one_call_after_the_other_and_ends_when_none_comes(monke
     assert team._idle == []
 
 
+def test_a_thread_that_was_taken_and_given_nothing_ends(monkeypatch):
+    """An interrupt between the two."""
+    monkeypatch.setattr(team, "_idle", [])
+    monkeypatch.setattr(team, "LINGER", 0.01)
+    helper = team._helper()
+    helper.join(30)
+    assert not helper.is_alive()
+
+
 def test_calls_side_by_side_have_threads_of_their_own():
     met = []
 

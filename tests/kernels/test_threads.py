@@ -86,12 +86,21 @@ def test_few_parameters_have_gradients_for_pieces_of_a_batch(architecture, batch
         ([Dense(8), Dense(2)], 3, False),  # a vector of samples would be mostly empty
         ([Dense(16), Dense(16)], 200, False),  # no lane is wasted by units
         ([Dense(17), Dense(2)], 200, False),  # more than a panel
+        ([Dense(10)], 127, True),
         ([Dropout(0.5), Dense(8), Dense(2)], 200, False),
         ([Dense(8), Dropout(0.5), Dense(2)], 200, False),
     ],
 )
 def test_samples_lie_side_by_side_where_that_takes_fewer_vectors(layers, batch, narrow):
     assert threads.is_narrow(Architecture.of([Input(24), *layers]), batch) == narrow
+
+
+def test_narrow_nets_leave_work_to_threads(cores):
+    wide = Architecture.of([Input(3072), Dense(10, "softmax")])
+    assert not threads.is_narrow(wide, 100)
+    assert threads.resolve("auto", wide, 100) == 8
+    assert threads.is_narrow(wide, 512)
+    assert threads.resolve("auto", wide, 512) == 8
 
 
 def test_pieces_make_less_work_worth_a_thread_and_bound_the_threads(cores):

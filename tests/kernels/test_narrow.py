@@ -1,0 +1,33 @@
+"""Narrow nets, whose samples lie side by side, within the bounds of float32: each loss, and batches cut in each way."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fastnn import kernels
+from fastnn.kernels import plan
+from tests.cases import OUTPUTS, Case
+from tests.kernels.test_equivalence import CHECKS
+
+NARROW = Case((24, 8, 3), ("tanh",), samples=300, batch_size=140)
+
+
+@pytest.mark.parametrize("kernel", ["gradients", "train"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"output": output, "loss": loss} for output, loss in OUTPUTS),
+        {"weighted": True, "label_smoothing": 0.1, "optimizer": "nesterov", "clip_norm": 0.05},
+        {"real": False, "scaling": "each", "widths": (13, 3, 2)},
+        {"samples": 2700, "batch_size": 2400, "threads": 2},  # more than a block of samples in a piece
+        {"samples": 513, "batch_size": 512, "threads": 3},  # a last batch with which most pieces have nothing
+    ],
+    ids=str,
+)
+def test_narrow_nets_of_each_kind(settings: dict[str, Any], kernel: str) -> None:
+    case, fused = replace(NARROW, **settings), kernels.backend("fused")
+    CHECKS[kernel](fused, case)
+    job = case.job()
+    fused.train(job, case.order(), 0, 0, case.steps(1))
+    assert job.workspace.words[plan.NARROW]
