@@ -74,7 +74,7 @@ def _print_table(comparison: str, rows: Iterable[Row]) -> None:
     table = Table("", title=comparison, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.columns[0].no_wrap = True
     table.columns[0].min_width = len("layers.0.weight")
-    for name in ("worst at", "is", "should be", "checked", "differs", "bound", ""):
+    for name in ("worst at", "is", "true", "checked", "differs", "bound", ""):
         table.add_column(name, justify="right")
     for row in rows:
         figures = f"{row.checked:,}", f"{row.difference:.1e}", f"{row.bound:.1e}", _verdict(row)

@@ -7,10 +7,13 @@ pytest tests/kernels/test_benchmarks.py --benchmark-enable --benchmark-storage=f
 import numpy as np
 import pytest
 
-from fastnn import MLP, Dense, Input
+from fastnn import MLP, Dense, Input, recipes
+from fastnn.augment import Augment
+from fastnn.config import Config
 from fastnn.data import load
-from fastnn.kernels import BACKENDS, KERNELS, backend
+from fastnn.kernels import BACKENDS, KERNELS, backend, warp
 from fastnn.optimizers import SGD
+from fastnn.runs import Parts, build, fit
 
 SAMPLES, BATCH = 6000, 100
 STEPS = SAMPLES // BATCH
@@ -54,3 +57,23 @@ def test_speed(benchmark, mnist, kernel, name, architecture):
     kernels = backend(name)
     CALLS[kernel](kernels, job)  # compiles, and brings the input into the backend's form
     assert np.isfinite(benchmark(CALLS[kernel], kernels, job)).all()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("change", [Augment(shift=2, rotate=15), Augment(elastic=(34, 4))], ids=["affine", "elastic"])
+def test_speed_of_augmentation(benchmark, mnist, change, name):
+    benchmark.group = f"augment {change}"
+    rows = np.arange(SAMPLES)
+    warp.warm()
+    found = benchmark(change.apply, mnist.X, rows, (28, 28), 0, 0, name, 2)
+    assert found.shape == mnist.X.shape
+
+
+@pytest.mark.parametrize("recipe", ["a-sigmoid", "b-augmented", "d", "speedrun"])
+def test_speed_of_a_recipes_epoch(benchmark, mnist, recipe):
+    benchmark.group = "an epoch of a recipe, on a tenth of the digits"
+    config = Config.of(recipes.read(recipe), {"training.epochs": 1})
+    parts = Parts(mnist, None, mnist)
+    network = build(config, parts)
+    fit(config, network, parts)
+    assert len(benchmark(fit, config, network, parts)) == 1
