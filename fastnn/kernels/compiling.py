@@ -13,5 +13,3 @@ _FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
 
 part = njit(**_PART)
 fast = njit(**_PART, fastmath=_FAST)
-# Put in its caller before anything is compiled: each level of calls would be optimised once more with all below it.
-spliced = njit(**_PART, inline="always")

@@ -24,6 +24,7 @@ from numba import njit
 
 from fastnn.kernels import launch, sparse, team
 from fastnn.kernels.barrier import claim, finish, open_next, wait
+from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
 from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
@@ -79,6 +80,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         steps: int,
     ) -> int:
         """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
+        whole()
         job, phase = words(at_job), np.int64(0)
         barrier, store = job[AT_BARRIER], stores(job, mode)
         # the step whose batch this thread has taken for itself, and that whose lists it has sorted

@@ -6,7 +6,7 @@
 import numpy as np
 
 from fastnn.kernels import dense, narrow, sparse
-from fastnn.kernels.compiling import fast, part, spliced
+from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
@@ -142,7 +142,7 @@ def totals_of(job, number):  # type: ignore[no-untyped-def]
     return doubles(job[AT_PIECE_TOTALS] + LINE * number)
 
 
-@spliced
+@part
 def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untyped-def]
     """What samples first..last, piece `number` of the batch, give to all gradients, kept tile by tile."""
     at = job[AT_PIECES] + FLOAT * number * job[SIZE]
@@ -155,7 +155,7 @@ def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untype
                 dense.gradient(w, inputs_of(job, layer, scratch), job[JUMP], first, last - first, k, end, p, tile)
 
 
-@spliced
+@part
 def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
     """Granules first..last, of `count`, of a batch's samples (see `over_samples`), and the gradients of its pieces.
 
@@ -191,7 +191,7 @@ def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
             sums[j] += values[j]
 
 
-@spliced
+@part
 def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """A granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
     layer, last, begin = granule[OF_LAYER], granule[END], granule[FROM_PANEL]
@@ -216,7 +216,7 @@ def descends(job, store, hyper):  # type: ignore[no-untyped-def]
     return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
 
 
-@spliced
+@part
 def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """A granule of the gradient of a first layer that reads sparse input; this thread has its lists."""
     w, plain, inputs = layer_of(job, 0), descends(job, store, hyper), layer_of(job, 0)[INPUTS]
@@ -305,7 +305,7 @@ def add_up(job, size, weight, at_order):  # type: ignore[no-untyped-def]
     totals[2] += weight
 
 
-@spliced
+@part
 def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-untyped-def]
     """Granules begin..end of the rows of the gradients: applied at once, or stored with the sums of their squares."""
     scratch = scratch_of(job, thread)
@@ -331,7 +331,7 @@ def clip_scale(job):  # type: ignore[no-untyped-def]
     return F(norm) if norm != norm else F(1)  # NaN must go on, not be taken for a small norm
 
 
-@spliced
+@part
 def over_stored(job, begin, end, scale, hyper):  # type: ignore[no-untyped-def]
     """With clipping: apply the rows of granules begin..end of the stored gradient, times scale."""
     for number in range(begin, end):

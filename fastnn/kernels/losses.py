@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from fastnn.kernels.elementary import exp, log, sigmoid, softplus
+from fastnn.kernels.families import family
 from fastnn.kernels.rows import one_if, vector_at
 from fastnn.kernels.vectors import (
     F32,
@@ -19,7 +20,6 @@ from fastnn.kernels.vectors import (
     Mask,
     Vector,
     at,
-    family,
     lanes_from,
     load,
     maximum,

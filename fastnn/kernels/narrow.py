@@ -9,7 +9,7 @@ the end of a piece. Epochs of 24-8-2, tanh, batch 200, 100,000 rows: 6.3 ms by u
 
 import numpy as np
 
-from fastnn.kernels.compiling import part, spliced
+from fastnn.kernels.compiling import part
 from fastnn.kernels.inputs import row_bytes
 from fastnn.kernels.phases import FLOAT, WORD, activate_group, finish_outputs, layer_of, number_of
 from fastnn.kernels.plan import (
@@ -47,7 +47,7 @@ def samples_of(job, number, size):  # type: ignore[no-untyped-def]
     return PANEL * (groups * number // pieces), min(size, PANEL * (groups * (number + 1) // pieces))
 
 
-@spliced
+@part
 def take_inputs(job, i, last, at_order, later):  # type: ignore[no-untyped-def]
     """The inputs of the group of samples i..last, whose numbers are at `at_order`; those `later` there are fetched."""
     w = layer_of(job, 0)
@@ -108,7 +108,7 @@ def backward(job, first, last, scratch):  # type: ignore[no-untyped-def]
                 factor[j] *= sums[j]
 
 
-@spliced
+@part
 def over_samples(job, first, last, size, begin, left, weight, at_order, scratch):  # type: ignore[no-untyped-def]
     """Losses and deltas of samples first..last, whole groups, of a batch of `size` that begins at `begin` of the order.
 

@@ -7,7 +7,7 @@ layer, L dense layers. The padding of every delta is kept zero, so that that of 
 import numpy as np
 
 from fastnn.kernels import dense, sparse
-from fastnn.kernels.compiling import fast, part, spliced
+from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.inputs import take_row
 from fastnn.kernels.losses import hits, judge
 from fastnn.kernels.plan import (
@@ -146,13 +146,13 @@ def take_targets(job, rows, samples, bits, units, t):  # type: ignore[no-untyped
             t[at + side_by_side * labels[row]] = F(1)
 
 
-@spliced
+@part
 def activate_group(w, a, d, alpha):  # type: ignore[no-untyped-def]
     """Z at `a` becomes f(Z), and d f'(Z), where 16 samples lie side by side."""
     activate(w[ACTIVATION], 1, PANEL * w[OUTPUTS], a, d, alpha)
 
 
-@spliced
+@part
 def judge_samples(job, w, alpha, samples, slot, mode, z, t, d, share):  # type: ignore[no-untyped-def]
     """Hits, losses, outputs and deltas of samples of one panel, or of one alone."""
     units, numbers, smoothing, here = w[OUTPUTS], doubles(job[AT_NUMBERS]), 0.0, FLOAT * slot
@@ -234,7 +234,7 @@ def take_batch(job, size, begin, epoch, at_order, scratch):  # type: ignore[no-u
         expand_all(job, np.int64(0), size, begin, epoch, True, at_order, scratch)
 
 
-@spliced
+@part
 def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
     """Z of the first layer for granules first..last of its units, of all samples: this thread has taken the batch."""
     out, scratch = job[AT_OUTPUTS] if job[LAYERS] == 1 else layer_of(job, 1)[AT_INPUTS], scratch_of(job, thread)
@@ -252,7 +252,7 @@ def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
         first += taken
 
 
-@spliced
+@part
 def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
     """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`.
 

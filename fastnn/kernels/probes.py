@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from fastnn.kernels import dense, launch, sparse
+from fastnn.kernels.families import whole
 from fastnn.kernels.phases import FLOAT, layer_of, scratch_of
 from fastnn.kernels.plan import (
     AT_DELTAS,
@@ -43,6 +44,7 @@ def make_forward(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_job: int, samples: int, times: int) -> int:
+        whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, job[LAYERS] - 1)
@@ -63,6 +65,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_job: int, samples: int, times: int) -> int:
+        whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w, below = layer_of(job, job[LAYERS] - 1), layer_of(job, job[LAYERS] - 2)[AT_DELTAS]
@@ -79,6 +82,7 @@ def make_gradient(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_job: int, samples: int, times: int) -> int:
+        whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, job[LAYERS] - 1)
@@ -99,6 +103,7 @@ def make_sparse_forward(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_job: int, samples: int, times: int) -> int:
+        whole()
         for _ in range(times):
             job = words(at_job)
             w, out, scratch = layer_of(job, 0), layer_of(job, 1)[AT_INPUTS], scratch_of(job, 0)
@@ -118,6 +123,7 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_job: int, samples: int, times: int) -> int:
+        whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, 0)
@@ -147,6 +153,7 @@ def make_tile_by_samples(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
+        whole()
         for _ in range(times):
             start = at_c + FLOAT * PANEL * TILE_ROWS
             tile_by_samples(TILE_ROWS, at_a, PANEL * TILE_ROWS, at_b, PANEL, depth, start, 0, at_c)
@@ -160,6 +167,7 @@ def make_tile_by_units(stamp: int, cache: bool) -> Any:
 
     @njit(nogil=True, cache=cache, error_model="numpy")
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
+        whole()
         for _ in range(times):
             tile_by_units(TILE_ROWS, at_a, at_b, depth, at_c)
         return stamp

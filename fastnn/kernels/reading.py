@@ -6,6 +6,7 @@ from typing import Any
 from llvmlite import ir
 
 from fastnn.kernels import cpu
+from fastnn.kernels.families import family
 from fastnn.kernels.simd import BYTE, fetch
 from fastnn.kernels.vectors import (
     CONTRACT,
@@ -17,7 +18,6 @@ from fastnn.kernels.vectors import (
     WORD,
     at,
     broadcast,
-    family,
     repeat,
     row_of,
     transposed,

@@ -14,6 +14,7 @@ from llvmlite import ir
 from fastnn import rng
 from fastnn.kernels.compiling import part
 from fastnn.kernels.elementary import exp, expm1, normal, sigmoid, softplus, tanh
+from fastnn.kernels.families import family
 from fastnn.kernels.simd import floats
 from fastnn.kernels.vectors import (
     F32,
@@ -22,7 +23,6 @@ from fastnn.kernels.vectors import (
     Mask,
     Vector,
     at,
-    family,
     lanes_from,
     load,
     number,

@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastnn.kernels.families import family
 from fastnn.kernels.vectors import (
     CONTRACT,
     FLOATS,
@@ -25,7 +26,6 @@ from fastnn.kernels.vectors import (
     WORD,
     at,
     broadcast,
-    family,
     fma,
     lane_sums,
     load,

@@ -1,8 +1,7 @@
 """Vectors of float32 in LLVM's IR, written as formulas: the building blocks of the explicit SIMD.
 
-Numba has no vector type, so vectors live inside intrinsics. Each loop is a function of its own in the compiled module:
-the register allocator sees nothing else, and it is compiled once however often it is called. Vectors are as long as the
-CPU's (fastnn.kernels.cpu); without any, LLVM lowers the same code to what there is.
+Numba has no vector type, so vectors live inside intrinsics (`fastnn.kernels.families`). They are as long as the CPU's
+(`fastnn.kernels.cpu`); without any, LLVM lowers the same code to what there is.
 
 A `Vector` is a value of the program that is being built: ``p * r + 1.5`` emits the instructions. A product and a sum
 may be contracted to one multiply-add, and nothing else: reassociation would undo range reductions, and a NaN stays one.
@@ -12,8 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from fastnn.kernels import cpu
 from fastnn.layers import LANES as PANEL
@@ -23,7 +20,6 @@ I32 = ir.IntType(32)
 WORD = ir.IntType(64)
 FLOATS = F32.as_pointer()
 INTS = I32.as_pointer()
-KINDS = {"at_int_": INTS, "at_": FLOATS, "x_": F32, "": WORD}  # of an argument, by how its name begins
 
 LANES = cpu.lanes()
 REGISTERS = cpu.registers()
@@ -102,59 +98,6 @@ def repeat(
         phi.add_incoming(before, entry)
         phi.add_incoming(after, end)
     return results
-
-
-def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> Callable[..., None]:
-    """An intrinsic ``(size, *arguments)`` that calls the function which ``body(builder, size, *arguments)`` emits.
-
-    `arguments` are names, which tell their kind by `KINDS`: addresses of float32 or int32, float32, or words. A
-    function is emitted for each of the `sizes`; another size does nothing.
-    """
-    names = arguments.split()
-    kinds = [next(kind for start, kind in KINDS.items() if name.startswith(start)) for name in names]
-
-    def function(module: Any, size: int) -> Any:
-        label = f"fastnn{body.__name__}.{size}"
-        if label not in module.globals:
-            made = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), label)
-            made.linkage = "linkonce_odr"
-            made.attributes.add("noinline")
-            builder = ir.IRBuilder(made.append_basic_block("entry"))
-            body(builder, size, *made.args)
-            builder.ret_void()
-        return module.globals[label]
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        size, *rest = args
-        values = [builder.inttoptr(v, kind) if isinstance(kind, ir.PointerType) else v
-                  for v, kind in zip(rest, kinds, strict=True)]  # fmt: skip
-        end = builder.append_basic_block("end")
-        chosen = builder.switch(size, end)
-        for possible in sizes:
-            block = builder.append_basic_block(f"size.{possible}")
-            chosen.add_case(word(possible), block)
-            builder.position_at_end(block)
-            builder.call(function(builder.module, possible), values)
-            builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
-
-    taken = [types.float32 if kind is F32 else types.intp for kind in kinds]
-    made = types.void(types.intp, *taken), generate
-    # Numba wants each argument of an intrinsic named
-    forms: dict[int, Callable[..., Any]] = {
-        3: lambda context, size, a, b, c: made,
-        4: lambda context, size, a, b, c, d: made,
-        5: lambda context, size, a, b, c, d, e: made,
-        6: lambda context, size, a, b, c, d, e, f: made,
-        7: lambda context, size, a, b, c, d, e, f, g: made,
-        8: lambda context, size, a, b, c, d, e, f, g, h: made,
-        9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
-        11: lambda context, size, a, b, c, d, e, f, g, h, i, j, k: made,
-        12: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m: made,
-        13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,
-    }
-    return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
 
 
 def transposed(builder: Any, held: Sequence[Any]) -> list[Any]:

@@ -7,7 +7,8 @@ import pytest
 from numba import njit
 
 from fastnn.kernels import elementary as e
-from fastnn.kernels.vectors import LANES, VECTOR, Vector, at, family, load, repeat, store, word
+from fastnn.kernels.families import family, whole
+from fastnn.kernels.vectors import LANES, VECTOR, Vector, at, load, repeat, store, word
 
 TINY = np.finfo(np.float32).tiny  # below it float32 is denormal and holds fewer digits
 
@@ -40,6 +41,7 @@ tabulated = family("count at_x at_out rows", range(len(FUNCTIONS)), _tabulate)
 
 @njit
 def run(code, count, x, out):
+    whole()
     tabulated(code, count, x, out, 0)
 
 

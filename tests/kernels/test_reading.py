@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from fastnn.kernels.families import whole
 from fastnn.kernels.reading import ALIKE, BYTES, CHUNK, FLOATS, list_values
 
 
@@ -13,6 +14,7 @@ from fastnn.kernels.reading import ALIKE, BYTES, CHUNK, FLOATS, list_values
 def run():
     @njit
     def call(kind: int, x: int, scale: int, first: int, last: int, index: int, value: int, start: int) -> None:
+        whole()
         list_values(kind, x, scale, first, last, index, value, start)
 
     return call

@@ -1,0 +1,122 @@
+"""Families: functions written in LLVM's IR, one for each size, and each compiled once however many parts call it.
+
+Numba optimises each part of a kernel (`fastnn.kernels.compiling`) with all that it calls, and the kernel with all of
+them once more. So a part has stand-ins for the functions of families, and the functions themselves are emitted into the
+kernel, where the linker puts them in the stand-ins' places: `whole` sees to it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core.codegen import CPUCodeLibrary
+from numba.extending import intrinsic
+
+from fastnn.kernels.vectors import F32, FLOATS, INTS, WORD, word
+
+KINDS = {"at_int_": INTS, "at_": FLOATS, "x_": F32, "": WORD}  # of an argument, by how its name begins
+# Where Numba is not as expected, each part has functions of its own: the step took 18.6 s to compile so, else 14.1.
+ONCE = hasattr(CPUCodeLibrary, "_optimize_final_module")
+
+# Of all that parts call so far: by a function's name its arguments' kinds, and what emits it.
+_functions: dict[str, tuple[Sequence[Any], Callable[..., None]]] = {}
+_START = "fastnn"  # of their names
+_WHOLE = f"{_START}.whole"  # stands in the module of a kernel: it has the functions themselves
+
+
+def _emit(module: Any, label: str) -> Any:
+    """The function of a name in a module: itself, or a stand-in, which stops the program."""
+    if label in module.globals:
+        return module.globals[label]
+    kinds, body = _functions[label]
+    made = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), label)
+    builder = ir.IRBuilder(made.append_basic_block("entry"))
+    if _WHOLE in module.globals or not ONCE:
+        made.linkage = "external" if ONCE else "linkonce_odr"
+        made.attributes.add("noinline")  # the register allocator sees nothing else
+        body(builder, *made.args)
+        builder.ret_void()
+    else:
+        made.linkage = "weak"
+        nothing = ir.FunctionType(ir.VoidType(), [])
+        builder.call(module.globals.get("llvm.trap") or ir.Function(module, nothing, "llvm.trap"), [])
+        builder.unreachable()
+    return made
+
+
+def _take_over(library: Any) -> None:
+    """Make all that is linked to a kernel its own: the loader would take a part's machine code, with its stand-ins."""
+    optimize = library._optimize_final_module
+
+    def take_over() -> None:
+        for function in library._final_module.functions:
+            linked = function.linkage == binding.Linkage.linkonce_odr or function.name.startswith(_START)
+            if linked and not function.is_declaration:
+                function.linkage = binding.Linkage.private
+        optimize()
+
+    library._optimize_final_module = take_over
+
+
+@intrinsic
+def whole(context: Any) -> Any:
+    """What a kernel, which Python calls, must begin with: the functions that its parts call become its own."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if ONCE:
+            ir.GlobalVariable(builder.module, WORD, _WHOLE).linkage = "private"
+            builder.module.globals[_WHOLE].initializer = word(1)
+            for label in sorted(_functions):
+                _emit(builder.module, label)
+            _take_over(context.active_code_library)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> Callable[..., None]:
+    """An intrinsic ``(size, *arguments)`` that calls the function which ``body(builder, size, *arguments)`` emits.
+
+    `arguments` are names, which tell their kind by `KINDS`: addresses of float32 or int32, float32, or words. A
+    function is emitted for each of the `sizes`; another size does nothing.
+    """
+    names = arguments.split()
+    kinds = [next(kind for start, kind in KINDS.items() if name.startswith(start)) for name in names]
+
+    def function(module: Any, size: int) -> Any:
+        label = f"{_START}{body.__name__}.{size}"
+        _functions[label] = kinds, lambda builder, *arguments: body(builder, size, *arguments)
+        return _emit(module, label)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        size, *rest = args
+        values = [builder.inttoptr(v, kind) if isinstance(kind, ir.PointerType) else v
+                  for v, kind in zip(rest, kinds, strict=True)]  # fmt: skip
+        end = builder.append_basic_block("end")
+        chosen = builder.switch(size, end)
+        for possible in sizes:
+            block = builder.append_basic_block(f"size.{possible}")
+            chosen.add_case(word(possible), block)
+            builder.position_at_end(block)
+            builder.call(function(builder.module, possible), values)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    taken = [types.float32 if kind is F32 else types.intp for kind in kinds]
+    made = types.void(types.intp, *taken), generate
+    # Numba wants each argument of an intrinsic named
+    forms: dict[int, Callable[..., Any]] = {
+        3: lambda context, size, a, b, c: made,
+        4: lambda context, size, a, b, c, d: made,
+        5: lambda context, size, a, b, c, d, e: made,
+        6: lambda context, size, a, b, c, d, e, f: made,
+        7: lambda context, size, a, b, c, d, e, f, g: made,
+        8: lambda context, size, a, b, c, d, e, f, g, h: made,
+        9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
+        11: lambda context, size, a, b, c, d, e, f, g, h, i, j, k: made,
+        12: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m: made,
+        13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,
+    }
+    return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
