@@ -1,5 +1,8 @@
 """fastnn: the fastest and most trustworthy way to train a multilayer perceptron on a CPU, in Python."""
 
+from importlib import import_module
+from typing import Any
+
 from fastnn.augment import Augment
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping, History
 from fastnn.errors import FastnnError
@@ -22,9 +25,20 @@ __all__ = [
     "FastnnError",
     "History",
     "Input",
+    "MLPClassifier",
+    "MLPRegressor",
     "Momentum",
     "Nesterov",
     "RMSprop",
     "__version__",
     "load",
 ]
+
+# what needs an extra is imported when it is asked for
+_LAZY = {"MLPClassifier": "fastnn.estimator", "MLPRegressor": "fastnn.estimator"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -113,7 +113,7 @@ class MLP(Network):
         if isinstance(validation, (int, float, np.number)) and not isinstance(validation, bool):
             if validation:
                 rows, held = split_rows(len(examples), validation, seed)
-                judged = _take(examples, held)
+                judged = take(examples, held)
         elif validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ConfigError("validation must be (X, y), (X, y, sample_weight) or a fraction of the training data")
@@ -220,7 +220,9 @@ def load(path: str | os.PathLike[str]) -> MLP:
     return found if isinstance(found, MLP) else found[0]
 
 
-def _take(examples: Examples, rows: np.ndarray) -> Examples:
+def take(examples: Examples, rows: np.ndarray) -> Examples:
+    """Copies of some examples: those of the numbers `rows`."""
+
     def part(values: Any) -> Any:
         return None if values is None else values[rows]
 

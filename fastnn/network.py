@@ -100,6 +100,16 @@ class Network:
         """``[(W (I, O), b (O,)), ...]`` of the dense layers: float32 views; writing to them changes the network."""
         return self.architecture.views(self.flat)
 
+    def without_last(self) -> Self | None:
+        """A network that ends with this one's last hidden layer, and has copies of its parameters; None without any."""
+        dense = [place for place, layer in enumerate(self.layers) if isinstance(layer, Dense)]
+        if len(dense) < 2:
+            return None
+        found = type(self)(self.layers[: dense[-2] + 1], seed=self.seed)
+        for (W, b), (own_W, own_b) in zip(found.parameters(), self.parameters(), strict=False):
+            W[...], b[...] = own_W, own_b
+        return found
+
     def outputs(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
         """What the output layer gives: float32 (N, O) for raw inputs X (N, I)."""
         examples = self.examples(X)
@@ -254,7 +264,7 @@ def _weights(values: Any, samples: int) -> np.ndarray:
         raise DataError(f"sample_weight has the shape {weights.shape}; it must be ({samples},)")
     _demand(np.isfinite(weights) & (weights >= 0), weights, "sample_weight", "weights are finite and at least 0")
     if not weights.any():
-        raise DataError("all values of sample_weight are 0; at least one sample must count")
+        raise DataError("sample_weight is zero for all samples; at least one must count")
     return weights
 
 

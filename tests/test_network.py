@@ -320,7 +320,7 @@ def test_bad_targets_are_named(kind, bad, message):
         ([1, 2, -1], r"sample_weight holds -1\.0 at row 2; weights are finite and at least 0"),
         ([1, np.nan, 1], "sample_weight holds nan at row 1"),
         ([1, 1e300, 1], "sample_weight holds inf at row 1"),
-        ([0, 0, 0], "all values of sample_weight are 0"),
+        ([0, 0, 0], "sample_weight is zero for all samples"),
         (["a", "b", "c"], "sample_weight must be an array of numbers"),
     ],
 )
