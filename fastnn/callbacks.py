@@ -1,11 +1,15 @@
 """What happens beside training: histories, checkpoints, early stopping. The loop itself: training.py."""
 
+import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import plots
+from fastnn.files import write_atomically
 from fastnn.formats import safetensors
 from fastnn.settings import COUNT, checked
 
@@ -13,6 +17,16 @@ if TYPE_CHECKING:
     from fastnn.training import Fit
 
 Record = dict[str, Any]
+
+
+class Plot(bytes):
+    """A PNG, which notebooks show as the picture that it is."""
+
+    def _repr_png_(self) -> bytes:
+        return bytes(self)
+
+    def __repr__(self) -> str:
+        return f"Plot({len(self):,} bytes of PNG)"
 
 
 class History:
@@ -33,6 +47,30 @@ class History:
 
     def __getitem__(self, name: str) -> list[Any]:
         return [record[name] for record in self.records]
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> "Plot":
+        """Draw loss, accuracy and learning rate over the epochs: a notebook shows it, and `path` keeps it as PNG.
+
+        Raises
+        ------
+        MissingExtraError
+            Matplotlib is not installed.
+        OutputError
+            The file cannot be written.
+        """
+        png = BytesIO()
+        plots.curves(self.records, png, self.best)
+        if path is not None:
+            write_atomically(path, png.getvalue())
+        return Plot(png.getvalue())
+
+    def _repr_html_(self) -> str:
+        """A row an epoch, as notebooks show it."""
+        names = list(self.records[0]) if self.records else []
+        rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in record.values()] for record in self.records]
+        cells = ["".join(f"<td>{value}</td>" for value in row) for row in rows]
+        head = "".join(f"<th>{name}</th>" for name in names)
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
     def __repr__(self) -> str:
         return f"History({len(self)} epochs, last: {self.records[-1] if self.records else None})"

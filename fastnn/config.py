@@ -15,6 +15,7 @@ import numpy as np
 import tomli_w
 
 from fastnn.augment import Augment
+from fastnn.data.fetch import is_url
 from fastnn.errors import ConfigError
 from fastnn.initializers import initialize
 from fastnn.layers import ACTIVATIONS, LOSSES, Architecture, Dense, Dropout, Input, Layer
@@ -327,7 +328,7 @@ class Config:
         """The same settings with paths that hold in any current folder."""
         values = self.values()
         for name, value in values.items():
-            if LEAVES[name].path and isinstance(value, str) and value not in NOT_FILES:
+            if LEAVES[name].path and isinstance(value, str) and value not in NOT_FILES and not is_url(value):
                 values[name] = os.path.abspath(value)
         return self.of(values)
 

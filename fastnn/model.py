@@ -165,18 +165,6 @@ class MLP(Network):
             return self.outputs(X, backend, threads)
         return self.predict_proba(X, backend, threads).argmax(axis=1)
 
-    @property
-    def classifies(self) -> bool:
-        """Whether outputs stand for classes.
-
-        As ``metadata["classes"]`` says, if it is there (None: regression). Otherwise they do with every loss but the
-        quadratic one, and with that if there are several outputs of a sigmoid or tanh.
-        """
-        if "classes" in self.metadata:
-            return self.metadata["classes"] is not None
-        net = self.architecture
-        return self.loss != "quadratic" or (net.widths[-1] > 1 and net.activations[-1] in ("sigmoid", "tanh"))
-
     def evaluate(
         self,
         X: np.ndarray,
@@ -198,7 +186,8 @@ class MLP(Network):
         Parameters
         ----------
         path : path-like
-            ``.json`` is JSON that can be read by eye; anything else is safetensors.
+            ``.json`` is JSON that can be read by eye, ``.onnx`` and ``.html`` are for other programs and cannot be
+            loaded again; anything else is safetensors.
 
         Raises
         ------

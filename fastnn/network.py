@@ -1,11 +1,13 @@
 """A network: layers, their parameters in one flat buffer, outputs and gradients. Training it: training.py."""
 
+import html
 import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from fastnn.data.compressed import Compressed
 from fastnn.errors import ConfigError, DataError
 from fastnn.initializers import initialize
 from fastnn.kernels import backend as kernels_of
@@ -87,6 +89,18 @@ class Network:
         """The name of the loss."""
         return self.architecture.loss
 
+    @property
+    def classifies(self) -> bool:
+        """Whether outputs stand for classes.
+
+        As ``metadata["classes"]`` says, if it is there (None: regression). Otherwise they do with every loss but the
+        quadratic one, and with that if there are several outputs of a sigmoid or tanh.
+        """
+        if "classes" in self.metadata:
+            return self.metadata["classes"] is not None
+        net = self.architecture
+        return self.loss != "quadratic" or (net.widths[-1] > 1 and net.activations[-1] in ("sigmoid", "tanh"))
+
     def reset(self, seed: int | None = None) -> None:
         """Draw all parameters anew, from `seed` (by default the seed that the network has)."""
         self.seed = check_seed(self.seed if seed is None else seed)
@@ -110,7 +124,7 @@ class Network:
             W[...], b[...] = own_W, own_b
         return found
 
-    def outputs(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
+    def outputs(self, X: Any, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
         """What the output layer gives: float32 (N, O) for raw inputs X (N, I)."""
         examples = self.examples(X)
         result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
@@ -157,13 +171,14 @@ class Network:
         count = resolve(threads, self.architecture, min(batch_size, max(1, len(examples))), density, forward)
         return Job(self.architecture, self.flat, examples, batch_size, threads=count, **settings)
 
-    def examples(self, X: np.ndarray, y: np.ndarray | None = None, sample_weight: np.ndarray | None = None) -> Examples:
+    def examples(self, X: Any, y: np.ndarray | None = None, sample_weight: np.ndarray | None = None) -> Examples:
         """Check arrays against this network, and bring them into the kernels' form.
 
         Parameters
         ----------
-        X : array (N, I), or (N, ...) with I values a sample
-            Raw input. uint8 stays uint8, all else becomes float32.
+        X : array (N, I), or (N, ...) with I values a sample, or sparse matrix (N, I)
+            Raw input. uint8 stays uint8, all else becomes float32; a sparse matrix stays one, unless the input has a
+            shift or dropout.
         y : array, optional
             (N,) class indices from 0 to O - 1; or (N, O) targets, for classes one-hot rows; or (N,) targets if O is 1.
         sample_weight : array (N,), optional
@@ -174,7 +189,7 @@ class Network:
         DataError
             Shapes, values or labels that do not fit.
         """
-        X = _inputs(X, self.architecture.widths[0])
+        X = _inputs(X, self.architecture)
         weights = None if sample_weight is None else _weights(sample_weight, len(X))
         if y is None:
             return Examples(X, weights=weights)
@@ -205,6 +220,10 @@ class Network:
         first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
         lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}".rstrip() for a, b, c in rows]
         return "\n".join([lines[0], "-" * (first + second + third + 4), *lines[1:]])
+
+    def _repr_html_(self) -> str:
+        """The table as notebooks show it."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.layers)!r}, loss={self.loss!r}, seed={self.seed})"
@@ -243,7 +262,12 @@ def _demand(good: np.ndarray, array: np.ndarray, what: str, rule: str, first_row
     raise DataError(f"{what} holds {array[row, *column]} at {place}; {rule}")
 
 
-def _inputs(X: Any, width: int) -> np.ndarray:
+def _inputs(X: Any, net: Architecture) -> np.ndarray | Compressed:
+    width = net.widths[0]
+    if isinstance(X, Compressed):
+        return X
+    if hasattr(X, "tocsr"):
+        return _compressed(X, net)
     X = _numbers(X, "X")
     if X.ndim > 2:
         X = X.reshape(len(X), math.prod(X.shape[1:]))
@@ -256,6 +280,19 @@ def _inputs(X: Any, width: int) -> np.ndarray:
         part = X[start : start + 4096]
         _demand(np.isfinite(part), part, "X", "remove or replace such values", start)
     return X
+
+
+def _compressed(X: Any, net: Architecture) -> np.ndarray | Compressed:
+    """The values of a sparse matrix that are not zero; all, if zero is no zero to the first layer."""
+    if X.ndim != 2 or X.shape[1] != net.widths[0]:
+        raise DataError(f"X has the shape {X.shape}; this network takes (N, {net.widths[0]})")
+    rows = Compressed.of(X)
+    good = np.isfinite(rows.values)
+    if not good.all():
+        place = int(np.argmin(good))
+        where = f"row {rows.row_of(place)}, column {rows.columns[place]}"
+        raise DataError(f"X holds {rows.values[place]} at {where}; remove or replace such values")
+    return rows.dense() if np.any(net.shift) or net.dropout[0] else rows
 
 
 def _weights(values: Any, samples: int) -> np.ndarray:

@@ -51,11 +51,6 @@ NUMBERS: dict[str, tuple[Range, type]] = {
 FORM: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float32, np.uint8]}  # of X
 
 
-def _dense(X: Any) -> np.ndarray:
-    found: np.ndarray = X.toarray() if issparse(X) else X
-    return found
-
-
 class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What both estimators share: all parameters, and how they train."""
 
@@ -281,15 +276,15 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._train(examples, rows, judged, draw, one_epoch)
         return self
 
-    def _checked(self, X: Any, y: Any, first: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, np.ndarray]:
         X, y = validate_data(self, X, y, reset=first, multi_output=True, y_numeric=self._regresses, **FORM)
         y = y.toarray() if issparse(y) else y
-        return _dense(X), column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _weights(self, y: np.ndarray, sample_weight: Any) -> Any:
         return sample_weight
 
-    def _begin(self, X: np.ndarray, targets: np.ndarray, draw: np.random.RandomState) -> None:
+    def _begin(self, X: Any, targets: np.ndarray, draw: np.random.RandomState) -> None:
         """Make the network, with its initial weights."""
         hidden, activations, rates = self._hidden()
         layers: list[Any] = [Input(X.shape[1])]
@@ -398,7 +393,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _outputs(self, X: Any, network: MLP | None = None) -> np.ndarray:
         check_is_fitted(self)
-        X = _dense(validate_data(self, X, reset=False, **FORM))
+        X = validate_data(self, X, reset=False, **FORM)
         return (network or self.network_).outputs(X, self.backend, self._threads())
 
     def transform(self, X: Any) -> np.ndarray:
@@ -407,7 +402,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         hidden = self.network_.without_last()
         if hidden is not None:
             return self._outputs(X, hidden)
-        return _dense(validate_data(self, X, reset=False, **FORM)).astype(np.float32)
+        return validate_data(self, X, reset=False, **FORM)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -53,8 +53,8 @@ STYLE: dict[str, Any] = {
 
 
 @contextmanager
-def picture(path: str | os.PathLike[str], width: float, height: float) -> "Iterator[Figure]":
-    """A blank figure, its size in inches; what is drawn on it becomes the PNG file `path`."""
+def picture(path: str | os.PathLike[str] | BytesIO, width: float, height: float) -> "Iterator[Figure]":
+    """A blank figure, its size in inches; what is drawn on it becomes the PNG file `path`, or goes to a `BytesIO`."""
     try:
         from matplotlib import style
         from matplotlib.figure import Figure
@@ -64,9 +64,10 @@ def picture(path: str | os.PathLike[str], width: float, height: float) -> "Itera
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a class named in a script that the font lacks
         figure = Figure((width, height), layout="constrained")
         yield figure
-        png = BytesIO()
+        png = path if isinstance(path, BytesIO) else BytesIO()
         figure.savefig(png, format="png", dpi=DPI)
-    write_atomically(path, png.getvalue())
+    if not isinstance(path, BytesIO):
+        write_atomically(path, png.getvalue())
 
 
 def caption(figure: "Figure", title: str, note: str) -> None:
@@ -91,7 +92,9 @@ PANELS = {
 COLORS = {"training": ORANGE, "validation": BLUE, "rate": MUTED}
 
 
-def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], best: int | None = None) -> None:
+def curves(
+    records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str] | BytesIO, best: int | None = None
+) -> None:
     """Draw loss, accuracy and learning rate over the epochs, and mark the best epoch by validation.
 
     Parameters

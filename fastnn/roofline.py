@@ -132,7 +132,7 @@ def _train(shape: Shape, threads: int) -> Work:
             backend("fused").train(job, order, 0, 0, steps)
 
     flops = 2 * (2 * load.forward + load.deltas + load.weights)
-    moved = 4 * (4 * load.weights - load.first + 4 * load.units) + 2 * job.examples.X.itemsize * load.values
+    moved = 4 * (4 * load.weights - load.first + 4 * load.units) + 2 * job.examples.X.dtype.itemsize * load.values
     return Work(run, [()], BATCHES * flops, BATCHES * moved, _resident(load))
 
 
@@ -145,7 +145,7 @@ def _predict(shape: Shape, threads: int) -> Work:
         for _ in range(times):
             backend("fused").predict(job, outputs)
 
-    moved = 4 * (load.weights + 2 * load.units) + job.examples.X.itemsize * load.values
+    moved = 4 * (load.weights + 2 * load.units) + job.examples.X.dtype.itemsize * load.values
     return Work(run, [()], BATCHES * 2 * load.forward, BATCHES * moved, _resident(load))
 
 
@@ -189,7 +189,9 @@ CLASSES = 10  # outputs of the layer above one that reads sparse inputs
 def _sparse(name: str, shape: Shape, threads: int) -> Work:
     """One kernel of a first layer on sparse inputs. Read besides: each value and its column."""
     jobs = _after_a_step(Shape((*shape.widths, CLASSES), shape.batch, shape.density), "relu", threads)
-    values = int(np.count_nonzero(jobs[0].examples.X[: shape.batch]))  # the step's; all threads have the same
+    values = int(
+        np.count_nonzero(jobs[0].examples.X.take(np.arange(shape.batch), axis=0))
+    )  # the step's; all threads have the same
     return _layer(name, shape, jobs, values, 2 * values)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn import pictures, plots
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping, History
+from fastnn.card import card
 from fastnn.config import Config, Values, read_toml
 from fastnn.data import Dataset, fit_scale, load, split
 from fastnn.errors import ConfigError, DataError, ModelFileError, OutputError
@@ -112,7 +113,13 @@ def build(config: Config, parts: Parts) -> MLP:
         settings.bias_init,
         config.training.seed,
     )
-    network.metadata = {"classes": train.classes, "image": train.image, "settings": config.values()}
+    largest = float(train.X.max())  # what the darkest pixel of a drawing must be
+    network.metadata = {
+        "classes": train.classes,
+        "image": train.image,
+        "largest": largest,
+        "settings": config.values(),
+    }
     augment = config.augment.make()
     if augment is not None:  # whether it goes with the data is better known now than after the first epoch
         augment.apply(train.X[:1], np.zeros(1, np.int64), train.image, seed=0, epoch=0)
@@ -330,8 +337,10 @@ class Run:
             "versions": versions(),
         }
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, which makes it a finished run."""
+    def finish(self, summary: Mapping[str, Any], parts: Parts) -> None:
+        """Write the model card, and summary.json, which makes it a finished run."""
+        text = card(load_model(self.model), summary, f"{self.config.data.source}: {parts}", self.model.name)
+        write_atomically(self.folder / "model.md", text)
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def draw(self, parts: Parts, history: History) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn.augment import Augment
 from fastnn.callbacks import Callback, History, Record
+from fastnn.data.compressed import Compressed
 from fastnn.errors import ConfigError, DataError, DivergedError, ModelFileError
 from fastnn.formats.safetensors import Checkpoint
 from fastnn.kernels import backend as kernels_of
@@ -121,6 +122,8 @@ class Fit:
         label_smoothing = checked(label_smoothing, BELOW_ONE, "label_smoothing")
         if augment is not None and not isinstance(augment, Augment):
             raise ConfigError(f"augment must be an Augment, such as Augment(shift=2), not {augment!r}")
+        if augment is not None and isinstance(examples.X, Compressed):
+            raise DataError("a sparse matrix cannot be augmented; give X as an array: X.toarray()")
         if not isinstance(callbacks, (list, tuple)) or not all(isinstance(one, Callback) for one in callbacks):
             raise ConfigError(f"callbacks must be a list of Callback, not {callbacks!r}")
         if label_smoothing and network.loss == "quadratic":
@@ -352,11 +355,13 @@ class Fit:
     def _augmented(self, epoch: int, interrupted: list[bool]) -> Examples:
         if self.augment is None or self.augment == Augment():
             return self.examples
-        X = self.examples.X.copy()
+        given = self.examples.X
+        assert isinstance(given, np.ndarray)
+        X = given.copy()
         for start in range(0, self.samples, AUGMENTED_AT_ONCE):
             part = self.rows[start : start + AUGMENTED_AT_ONCE]
             draw = part, self.image, self.seed, epoch
-            X[part] = self.augment.apply(self.examples.X[part], *draw, self.backend, self.threads)
+            X[part] = self.augment.apply(given[part], *draw, self.backend, self.threads)
             self._heed(interrupted)
         return replace(self.examples, X=X, density=None, longest=None)
 
@@ -382,9 +387,9 @@ class Fit:
 
     def _diverged(self, what: str) -> DivergedError:
         rate, cause = self.optimizer.learning_rate, ""
-        largest = float(np.abs(self.examples.X[:1000].astype(np.float64)).max(initial=0)) * float(
-            np.abs(self.network.architecture.scale).max()
-        )
+        some = self.examples.X[:1000]
+        values = some.values if isinstance(some, Compressed) else some.astype(np.float64)
+        largest = float(np.abs(values).max(initial=0)) * float(np.abs(self.network.architecture.scale).max())
         if largest > 100:
             cause = f"inputs reach {largest:.3g}: scale them to about 1"
         else:

@@ -237,3 +237,15 @@ def test_what_is_no_list_of_callbacks_is_refused(settings, message):
 def test_what_is_no_augment_is_refused():
     with pytest.raises(ConfigError, match="must be an Augment"):
         network().fit(X, Y, augment={"shift": 2})
+
+
+def test_a_history_can_be_looked_at(tmp_path):
+    history = History(
+        [{"epoch": 1, "loss": 0.5, "learning_rate": 0.1}, {"epoch": 2, "loss": 0.25, "learning_rate": 0.1}]
+    )
+    shown = history.plot(tmp_path / "curves.png")
+    assert shown._repr_png_() == (tmp_path / "curves.png").read_bytes()
+    assert shown.startswith(b"\x89PNG")
+    assert history._repr_html_().count("<tr>") == 3
+    assert "0.25" in history._repr_html_()
+    assert "dense relu" in MLP.from_sizes([3, 4, 2])._repr_html_()

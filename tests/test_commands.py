@@ -14,7 +14,7 @@ from fastnn.data import load
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ["confusion.png", "curves.png", "mistakes.png", "predictions.png", "weights.png"]
-FILES = [*PICTURES, "config.toml", "history.jsonl", "last.safetensors"]
+FILES = [*PICTURES, "config.toml", "history.jsonl", "last.safetensors", "model.md"]
 
 
 def run(*words: object, cwd: Path, code: int = 0) -> str:

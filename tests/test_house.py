@@ -24,8 +24,8 @@ FLOORS = [
     ["errors", "version", "files", "settings", "layers", "initializers", "rng", "data"],
     ["kernels"],
     ["optimizers", "schedules", "augment", "network"],
-    ["formats", "plots", "pictures", "metrics"],
-    ["callbacks", "pace", "progress", "training", "imitation", "lbfgs"],
+    ["formats", "plots", "pictures", "metrics", "card"],
+    ["callbacks", "pace", "progress", "logs", "training", "imitation", "lbfgs"],
     ["leaves", "config", "recipes", "gradcheck", "doctor", "roofline", "model", "perceptron", "estimator", "fastnn"],
     ["runs", "search", "reproduce", "cli", "train", "__main__"],
 ]

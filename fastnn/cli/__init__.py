@@ -12,6 +12,7 @@ from fastnn.cli import (
     convert,
     doctor,
     evaluate,
+    export,
     gradcheck,
     inspect,
     predict,
@@ -28,7 +29,7 @@ from fastnn.version import __version__
 
 COMMANDS = (
     *(train, tune, recipes, reproduce, inspect, preview),
-    *(predict, evaluate, convert),
+    *(predict, evaluate, convert, export),
     *(gradcheck, warmup, doctor, roofline),
 )
 CHECK_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141

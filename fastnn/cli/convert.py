@@ -1,4 +1,4 @@
-"""Write a model in another form, by the suffix of the file: .safetensors, or .json to read by eye."""
+"""Write a model in another form, by the suffix of the file: .safetensors, .json to read by eye, .onnx, .html."""
 
 import argparse
 

@@ -14,6 +14,7 @@ from fastnn.cli.tune import resolved
 from fastnn.config import Config
 from fastnn.errors import ConfigError, DivergedError, MissingExtraError
 from fastnn.kernels import backend
+from fastnn.logs import LOGS
 from fastnn.model import MLP
 from fastnn.progress import Progress, QuietProgress
 from fastnn.runs import Parts, Recorder, Run, build, fit
@@ -26,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [--recipe NAME | --config FILE] [--out DIR | --resume DIR] [options]"
     parser.add_argument("--quiet-progress", action="store_true",
                         help="a short line for each epoch: Epoch 3: 9461 / 10000")  # fmt: skip
+    parser.add_argument("--log", action="append", choices=LOGS, default=[],
+                        help="log to a tracker too; may be given several times")  # fmt: skip
     add_source(parser)
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/<date>-<name>)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; --epochs may be raised")
@@ -35,43 +38,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn train``."""
     if options.resume is None:
-        return _start(config_of(options), options.out, options.quiet_progress)
+        return _start(config_of(options), options)
     if options.config or options.out or options.recipe:
         raise ConfigError("--resume has the settings and the folder of its run: leave out --config, --recipe and --out")
-    return _go_on(Run.open(options.resume, given_options(options)), options.quiet_progress)
+    return _go_on(Run.open(options.resume, given_options(options)), options)
 
 
-def _start(config: Config, folder: str | None, quiet: bool) -> int:
+def _start(config: Config, options: argparse.Namespace) -> int:
     parts = Parts.of(config)
     config = resolved(config, parts)
     network = build(config, parts)
-    place = Run.create(config, folder)
+    place = Run.create(config, options.out)
     try:
-        return _train(place, parts, network, resume=False, quiet=quiet)
+        return _train(place, parts, network, options)
     finally:
         place.remove_if_empty()
 
 
-def _go_on(place: Run, quiet: bool) -> int:
+def _go_on(place: Run, options: argparse.Namespace) -> int:
     if place.finished:
         print(f"the run in {place.folder} is finished; give more --epochs than {place.config.training.epochs} to go on")
         return 0
     parts = Parts.of(place.config)
-    return _train(place, parts, build(place.config, parts), resume=True, quiet=quiet)
+    return _train(place, parts, build(place.config, parts), options)
 
 
-def _train(place: Run, parts: Parts, network: MLP, resume: bool, quiet: bool) -> int:
+def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) -> int:
     print(f"{place.config.data.source}: {parts}", network, sep="\n", flush=True)
-    progress, recorder = QuietProgress() if quiet else Progress(), Recorder(place)
+    progress, recorder = QuietProgress() if options.quiet_progress else Progress(), Recorder(place)
+    logs = [LOGS[name](place.folder, place.config.values()) for name in options.log]
     compile_seconds = _compile(place.config.training.backend)
-    callbacks = [place.checkpoints(), recorder, progress]
+    callbacks, summary = [place.checkpoints(), recorder, *logs, progress], None
     try:
-        history = fit(place.config, network, parts, callbacks, place.last if resume else None)
+        history = fit(place.config, network, parts, callbacks, place.last if options.resume else None)
         if len(history) < place.config.training.epochs:
             print(f"stopped early: no improvement in {place.config.training.patience} epochs")
         summary = place.judge(parts, recorder, compile_seconds)
         _draw(place, parts, history)
-        place.finish(summary)
+        place.finish(summary, parts)
     except DivergedError as error:
         kept = f"the last good checkpoint is kept: {place.last}" if place.last.exists() else "no epoch was finished"
         raise DivergedError(f"{error}; {kept}", error.epoch) from error
@@ -82,6 +86,8 @@ def _train(place: Run, parts: Parts, network: MLP, resume: bool, quiet: bool) ->
         raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
     finally:
         progress.close()
+        for log in logs:
+            log.close(summary)
     accuracy = "" if summary["test_accuracy"] is None else f"accuracy {summary['test_accuracy']:.2%}  "
     print(f"test  {accuracy}loss {summary['test_loss']:.4f}  (model of epoch {summary['best_epoch']})")
     print(f"model, history and pictures are in {place.folder}")

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from fastnn.data import csv, idx, npz
+from fastnn.data import csv, frames, idx, npz
 from fastnn.data.dataset import as_features
 from fastnn.errors import DataError
 
@@ -16,11 +16,11 @@ def load_features(path: str | os.PathLike[str], width: int, label: int | str | N
     ----------
     path : path-like
         A CSV file (``.csv``, ``.csv.gz``; with or without header), an NPZ file with an array ``X`` (or ``x_test``, if
-        it has that), or an IDX file of images, plain or gzip-compressed.
+        it has that), a Parquet file, or an IDX file of images, plain or gzip-compressed.
     width : int
         How many features the model takes.
     label : int or str, optional
-        CSV only: a column to leave out if there is one too many, by index or by its name in the header.
+        CSV and Parquet only: a column to leave out, in a CSV if there is one too many, by index or by its name.
 
     Returns
     -------
@@ -36,6 +36,8 @@ def load_features(path: str | os.PathLike[str], width: int, label: int | str | N
         X = _of_csv(path, width, label)
     elif name.endswith(".npz"):
         X = npz.read_features(path)
+    elif name.endswith(".parquet"):
+        X = frames.read_features(path, label)
     else:
         X = as_features(idx.read(path), str(path))
     if X.shape[1] != width:

@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from fastnn.data import csv, idx, mnist, npz
+from fastnn.data import csv, frames, idx, mnist, npz
 from fastnn.data.dataset import Dataset, Table
+from fastnn.data.fetch import fetch, is_url
 from fastnn.data.labels import targets
 from fastnn.errors import DataError
 
 
 def load(
-    source: str | os.PathLike[str],
+    source: Any,
     label: int | str = 0,
     image: tuple[int, int] | None = None,
     task: str = "auto",
@@ -22,11 +24,12 @@ def load(
 
     Parameters
     ----------
-    source : str or path-like
+    source : str, path-like or data frame
         ``"mnist"`` (embedded; no network); a folder of IDX files, or one with ``train.csv`` and maybe ``test.csv``; a
-        CSV file (``.csv``, ``.csv.gz``; with or without header, Kaggle's form of MNIST too); an NPZ file.
+        CSV file (``.csv``, ``.csv.gz``; with or without header, Kaggle's form of MNIST too); an NPZ or Parquet file; a
+        URL of one of these files (see `fastnn.data.fetch`); a frame of pandas, polars or Arrow.
     label : int or str
-        CSV only: the column of the labels, by index (negative from the end) or by its name in the header.
+        CSV, Parquet and frames only: the column of the labels, by index (negative from the end) or by its name.
     image : (int, int), optional
         Height and width of the picture that a row is; IDX and NPZ files with three dimensions say it themselves.
     task : "auto", "classification" or "regression"
@@ -59,10 +62,14 @@ def load(
     return datasets[0], datasets[1] if len(datasets) > 1 else None
 
 
-def _tables(source: str | os.PathLike[str], label: int | str) -> list[Table]:
+def _tables(source: Any, label: int | str) -> list[Table]:
     """The training table of a source and, if it has one, the test table."""
+    if frames.is_frame(source):
+        return [frames.table(source, label)]
     if source == "mnist":
         return mnist.read()
+    if is_url(source):
+        source = fetch(source)
     name = os.fspath(source).lower()
     if os.path.isdir(source):
         if idx.find(source):
@@ -76,4 +83,8 @@ def _tables(source: str | os.PathLike[str], label: int | str) -> list[Table]:
         return npz.read(source)
     if name.endswith((".csv", ".csv.gz")):
         return [csv.read(source, label)]
-    raise DataError(f"{source} is of an unknown kind; give a .csv, .csv.gz or .npz file, or a folder of IDX files")
+    if name.endswith(".parquet"):
+        return [frames.read(source, label)]
+    raise DataError(
+        f"{source} is of an unknown kind; give a .csv, .csv.gz, .npz or .parquet file, or a folder of IDX files"
+    )

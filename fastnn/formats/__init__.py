@@ -3,9 +3,14 @@
 import os
 from types import ModuleType
 
-from fastnn.formats import json, safetensors
+from fastnn.formats import html, json, onnx, safetensors
 
-FORMATS: dict[str, ModuleType] = {".safetensors": safetensors, ".json": json}
+FORMATS: dict[str, ModuleType] = {
+    ".safetensors": safetensors,
+    ".json": json,
+    ".onnx": onnx,
+    ".html": html,
+}
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:

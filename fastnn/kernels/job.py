@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.data.compressed import Compressed
 from fastnn.layers import Architecture
 
 
@@ -14,7 +15,7 @@ class Examples:
 
     Parameters
     ----------
-    X : uint8 or float32 array (N, I), C-contiguous
+    X : uint8 or float32 array (N, I), C-contiguous, or Compressed
         Raw input; the architecture's scale and shift are applied batch by batch.
     labels : int32 array (N,), optional
         Class indices; the target of a sample is then the one-hot row of its label.
@@ -26,7 +27,7 @@ class Examples:
         Whether the targets are classes, so that hits can be counted.
     """
 
-    X: np.ndarray
+    X: np.ndarray | Compressed
     labels: np.ndarray | None = None
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
@@ -41,6 +42,9 @@ class Examples:
         """The share of values that are not zero, judged by some 2000 rows, and kept."""
         if self.density is None:
             X = self.X
+            if isinstance(X, Compressed):
+                self.density = X.density
+                return self.density
             self.density = float((X[:: -(-len(X) // 2048)] != 0).mean()) if X.size else 1.0
         return self.density
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.data.compressed import Compressed
 from fastnn.kernels import cost
 from fastnn.kernels.apart import Apart
 from fastnn.kernels.barrier import state_words
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
-from fastnn.kernels.reading import ALIKE, BYTES, FLOATS
+from fastnn.kernels.reading import ALIKE, BYTES, FLOATS, LISTS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
 from fastnn.kernels.threads import is_narrow, shares_units
@@ -28,7 +29,7 @@ from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 49
+_place, JOB_WORDS = count(), 51
 # The job's words. AT_: an address; 0 where there is nothing.
 (
     LAYERS,  # L
@@ -36,9 +37,11 @@ _place, JOB_WORDS = count(), 49
     AT_NUMBERS,  # the job's numbers
     AT_BARRIER,
     JUMP,  # floats from panel to panel
-    INPUT,  # BYTES or FLOATS
+    INPUT,  # BYTES, FLOATS or LISTS
     LISTED,  # the same, or ALIKE: bytes that all have one scale
-    AT_X,
+    AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
+    AT_X_COLUMNS,
+    AT_X_STARTS,
     AT_SCALE,  # float32 (I,)
     AT_SHIFT,
     AT_LABELS,  # int32 (N,)
@@ -179,7 +182,7 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     """
     examples = job.examples
     samples, slots = len(examples) if everything else 0, len(job.state)
-    key = (batch, job.threads, everything, samples, examples.X.dtype == np.uint8, job.clip_norm > 0, slots)
+    key = (batch, job.threads, everything, samples, input_of(examples.X), job.clip_norm > 0, slots)
     plan: Plan | None = job.workspace
     if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job, batch)):
         plan = job.workspace = allocate(job, batch, everything, key)
@@ -187,9 +190,18 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     return plan
 
 
+def input_of(X: np.ndarray | Compressed) -> int:
+    """What rows are of."""
+    if isinstance(X, Compressed):
+        return LISTS
+    return BYTES if X.dtype == np.uint8 else FLOATS
+
+
 def sparse(job: Job, batch: int) -> bool:
     """Whether the first layer reads only the values that are not zero."""
     net, examples = job.architecture, job.examples
+    if isinstance(examples.X, Compressed):
+        return True
     # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
     if np.any(net.shift) or drop_threshold(net.dropout[0]):
         return False
@@ -200,7 +212,8 @@ def room(job: Job, batch: int) -> int:
     """How many non-zero values a batch can have at most, and some to spare. What is not written takes no memory."""
     examples = job.examples
     if examples.longest is None:
-        examples.longest = longest_row(examples.X)
+        X = examples.X
+        examples.longest = X.longest if isinstance(X, Compressed) else longest_row(X)
     return batch * examples.longest + PANEL
 
 
@@ -395,11 +408,16 @@ def take_apart(plan: Plan) -> None:
 def _fill_in(plan: Plan, job: Job) -> None:
     """What may differ from call to call: examples, settings, parameters, state."""
     words, examples = plan.words, job.examples
-    X = np.ascontiguousarray(examples.X)
+    words[[INPUT, LISTED]] = input_of(examples.X)
+    X: list[np.ndarray | None]
+    if isinstance(examples.X, Compressed):
+        X = [examples.X.values, examples.X.columns, examples.X.starts]
+    else:
+        X = [np.ascontiguousarray(examples.X), None, None]
     labels = None if examples.labels is None else np.ascontiguousarray(examples.labels, np.int32)
-    given = [X, labels, examples.targets, examples.weights]
-    words[[AT_X, AT_LABELS, AT_TARGETS, AT_WEIGHTS]] = [0 if part is None else part.ctypes.data for part in given]
-    words[[INPUT, LISTED]] = BYTES if X.dtype == np.uint8 else FLOATS
+    given = [*X, labels, examples.targets, examples.weights]
+    places = [AT_X, AT_X_COLUMNS, AT_X_STARTS, AT_LABELS, AT_TARGETS, AT_WEIGHTS]
+    words[places] = [0 if part is None else part.ctypes.data for part in given]
     if words[INPUT] == BYTES and not np.ptp(job.architecture.scale):
         words[LISTED] = ALIKE
     words[[UPDATE, AT_PARAMETERS]] = UPDATE_CODES[job.optimizer], job.parameters.ctypes.data

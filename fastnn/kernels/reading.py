@@ -48,7 +48,7 @@ def masked_load(b: Any, pointer: Any, align: int, there: Any) -> Any:
 EIGHT = 8
 PERMUTED = "avx2" in cpu.features()  # eight values at a time; elsewhere one by one
 COMPRESSED = {"avx512vbmi2", "avx512bw"} <= cpu.features()
-BYTES, FLOATS, ALIKE = range(3)  # what rows are of; bytes of one scale
+BYTES, FLOATS, ALIKE, LISTS = range(4)  # what rows are of; ALIKE: bytes of one scale
 LINE = 64  # bytes
 MOST = 4096  # bytes of a row that are fetched ahead
 MANY, CHUNK = 64, 4096  # of them are moved at once; that are noted before they become float32

@@ -16,6 +16,9 @@ from fastnn.kernels.plan import (
     AT_FIRST,
     AT_GROUPS,
     AT_SCALE,
+    AT_X,
+    AT_X_COLUMNS,
+    AT_X_STARTS,
     BLOCKS,
     BOUNDS,
     GROUP_BEGIN,
@@ -23,6 +26,7 @@ from fastnn.kernels.plan import (
     GROUP_WORDS,
     GROUPS,
     INDEX,
+    INPUT,
     INPUTS,
     JUMP,
     LISTED,
@@ -31,11 +35,12 @@ from fastnn.kernels.plan import (
     STARTS,
     VALUE,
 )
-from fastnn.kernels.reading import list_values
+from fastnn.kernels.reading import LISTS, list_values
 from fastnn.kernels.simd import (
     PANELS_APART,
     column_descent,
     column_sums,
+    floats,
     gather,
     gather_apart,
     ints,
@@ -49,6 +54,20 @@ FLOAT, WORD = 4, 8  # bytes
 
 
 @part
+def copy_list(job, row, starts, scratch):  # type: ignore[no-untyped-def]
+    """List a row of the data that is a list already, scaled, block by block of columns."""
+    edges, begins, scale, start = words(job[AT_EDGES]), words(job[AT_X_STARTS]), floats(job[AT_SCALE]), ints(starts)
+    columns, values, index, value = ints(job[AT_X_COLUMNS]), floats(job[AT_X]), ints(scratch[INDEX]), scratch[VALUE]
+    place, q, last, listed = np.int64(start[0]), begins[row], begins[row + 1], floats(value)
+    for block in range(job[BLOCKS]):
+        while q < last and columns[q] < edges[block + 1]:
+            index[place], listed[place] = columns[q], values[q] * scale[columns[q]]
+            place += 1
+            q += 1
+        start[block + 1] = place
+
+
+@part
 def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[no-untyped-def]
     """List the values that are not zero, scaled, of samples first..last of the batch that begins at `begin`.
 
@@ -58,6 +77,9 @@ def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[
     for i in range(first, last):
         starts = scratch[STARTS] + FLOAT * i * (blocks + 1)
         ints(starts)[0] = ints(starts)[-1] if i > origin else 0
+        if job[INPUT] == LISTS:
+            copy_list(job, words(at_order)[begin + i], starts, scratch)
+            continue
         x = take_row(job, edges[blocks], at_order, begin + i, begin + last)
         for block in range(blocks):
             list_values(job[LISTED], x, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX], scratch[VALUE],

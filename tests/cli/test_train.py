@@ -19,7 +19,7 @@ from fastnn.errors import MissingExtraError
 from fastnn.kernels import cache
 
 LONGER = ["--epochs", 4, "--dropout", 0.2, "--optimizer", "momentum"]
-FILES = {"config.toml", "history.jsonl", "model.safetensors", "last.safetensors", "summary.json"}
+FILES = {"config.toml", "history.jsonl", "model.safetensors", "last.safetensors", "model.md", "summary.json"}
 
 
 def files(folder):
@@ -284,7 +284,7 @@ def interrupted(train, ctrl_c, tmp_path):
 def test_ctrl_c_says_how_to_go_on(interrupted):
     folder, err = interrupted
     assert err == f"fastnn: interrupted; go on with: fastnn train --resume {folder}\n"
-    assert files(folder) == FILES - {"summary.json"}
+    assert files(folder) == FILES - {"model.md", "summary.json"}
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(interrupted, fastnn, train, tmp_path, monkeypatch):

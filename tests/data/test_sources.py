@@ -12,9 +12,9 @@ def test_unknown_sources(tmp_path):
         load("mnst")
     with pytest.raises(DataError, match=r"holds neither .* nor train\.csv"):
         load(tmp_path)
-    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    (tmp_path / "a.xlsx").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="unknown kind"):
-        load(tmp_path / "a.parquet")
+        load(tmp_path / "a.xlsx")
     with pytest.raises(DataError, match=r"unknown kind|does not exist"):
         load(tmp_path / ("x" * 300))
 

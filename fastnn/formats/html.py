@@ -1,0 +1,80 @@
+"""A model as one page for a browser: its weights inside, no network, no library. Images can be drawn on it.
+
+The page itself is page.html: its script computes what the reference kernels do, in JavaScript.
+"""
+
+import base64
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import ConfigError, ModelFileError
+from fastnn.files import write_atomically
+from fastnn.formats.description import Kind
+from fastnn.network import Network
+
+TEMPLATE = Path(__file__).with_name("page.html")
+WEIGHTS = {"float32": np.float32, "float16": np.float16}
+BYTES = 255.0  # the largest value of a pixel, where nothing is known of the data
+
+
+def save(path: str | os.PathLike[str], network: Network, weights: str = "float32") -> None:
+    """Write a network as a page.
+
+    Parameters
+    ----------
+    path : path-like
+    network : Network
+        With ``metadata["image"]`` the page has a place to draw on, else a field for each input.
+    weights : {"float32", "float16"}
+        What the page holds them as; float16 halves it, and changes probabilities in the third digit.
+
+    Raises
+    ------
+    ConfigError
+        Weights that float16 cannot hold.
+    OutputError
+        The file cannot be written.
+    """
+    net, kind = network.architecture, WEIGHTS[weights]
+    with np.errstate(over="ignore"):
+        numbers = np.concatenate([value.ravel() for pair in network.parameters() for value in pair]).astype(kind)
+    if not np.isfinite(numbers).all():
+        raise ConfigError("float16 cannot hold weights beyond 65,504; write the page with float32 weights")
+    about = network.metadata
+    model: dict[str, Any] = {
+        "sizes": net.widths,
+        "activations": net.activations,
+        "arguments": net.arguments,
+        "scale": net.scale,
+        "shift": net.shift,
+        "loss": net.loss,
+        "image": about.get("image"),
+        "largest": about.get("largest") or BYTES,
+        "classes": _classes(network),
+        "features": about.get("features"),
+        "metrics": about.get("metrics"),
+        "type": weights,
+        "weights": base64.b64encode(numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()).decode("ascii"),
+    }
+    title = " – ".join(str(width) for width in net.widths)
+    # no "<" in the script: nothing that a class is named by can end it
+    text = json.dumps(model).replace("<", "\\u003c")
+    page = TEMPLATE.read_text(encoding="utf-8").replace("__TITLE__", html.escape(title)).replace("__MODEL__", text)
+    write_atomically(path, page)
+
+
+def _classes(network: Network) -> list[str] | None:
+    if not network.classifies:
+        return None
+    count = max(2, network.architecture.widths[-1])
+    return [str(name) for name in network.metadata.get("classes") or range(count)]
+
+
+def load(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
+    """Refuse: a page is for a browser."""
+    raise ModelFileError(f"{path}: fastnn writes pages, but reads none; keep the model as .safetensors beside it")

@@ -1,0 +1,114 @@
+"""Where a run can be logged to besides its own history.jsonl: callbacks, a row of `LOGS` for each tracker."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastnn.callbacks import Callback, Record
+from fastnn.errors import MissingExtraError, OutputError
+
+HINT = "pip install 'fastnn-cpu[log]'"
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "samples_per_second")
+
+
+class Log(Callback, ABC):
+    """Base of all: gives every figure of an epoch to a tracker.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's folder.
+    settings : mapping of str
+        What the run was told: ``{"training.epochs": 15, ...}``.
+
+    Raises
+    ------
+    MissingExtraError
+        The tracker's package is not installed.
+    OutputError
+        It cannot write.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
+        self.folder, self.settings = Path(folder), dict(settings)
+
+    @abstractmethod
+    def write(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Keep the figures of an epoch, counted from 1."""
+
+    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+        """End the log; `summary` is what the run came to, None if it was broken off."""
+
+    def on_epoch_end(self, fit: Any, record: Record) -> None:
+        """Write what the record has, but what it does not know."""
+        self.write({name: record[name] for name in FIGURES if record.get(name) is not None}, record["epoch"])
+
+
+class TensorBoard(Log):
+    """Event files in the run's folder: ``tensorboard --logdir runs`` shows them."""
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
+        super().__init__(folder, settings)
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise MissingExtraError(f"the log tensorboard needs tensorboardX: {HINT}") from None
+        self._writer = SummaryWriter(str(self.folder))
+        self._writer.add_text("settings", "\n".join(f"    {name} = {value}" for name, value in self.settings.items()))
+
+    def write(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Each figure as a scalar; training and validation of one kind stand in one diagram's group."""
+        for name, value in figures.items():
+            kind, part = (name.removeprefix("val_"), "validation" if name.startswith("val_") else "training")
+            self._writer.add_scalar(f"{kind}/{part}", value, epoch)
+
+    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+        """Write the test figures, and close the file."""
+        for name in ("test_loss", "test_accuracy"):
+            if summary and summary.get(name) is not None:
+                self._writer.add_scalar(f"test/{name.removeprefix('test_')}", summary[name], summary["best_epoch"])
+        self._writer.close()
+
+
+class MLflow(Log):
+    """A run in MLflow's store: that of ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` (sqlite) beside the run's folder."""
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
+        super().__init__(folder, settings)
+        try:
+            from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
+        except ImportError:
+            raise MissingExtraError(f"the log mlflow needs mlflow: {HINT}") from None
+        home = self.folder.absolute().parent
+        store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+        try:
+            self._client = MlflowClient(store)
+            found = self._client.get_experiment_by_name("fastnn")
+            place = (home / "mlflow").as_uri()  # of artifacts
+            experiment = found.experiment_id if found else self._client.create_experiment("fastnn", place)
+            self._run = self._client.create_run(experiment, run_name=self.folder.name).info.run_id
+        except MlflowException as error:
+            raise OutputError(f"the log mlflow cannot use {store}: {error}") from None
+        for name, value in self.settings.items():
+            self._client.log_param(self._run, name, value)
+
+    def write(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Each figure as a metric, with the epoch as its step."""
+        for name, value in figures.items():
+            self._client.log_metric(self._run, name, value, step=epoch)
+
+    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+        """Write the test figures, and say how the run ended."""
+        for name in ("test_loss", "test_accuracy"):
+            if summary and summary.get(name) is not None:
+                self._client.log_metric(self._run, name, summary[name])
+        self._client.set_terminated(self._run, "FINISHED" if summary else "KILLED")
+
+
+LOGS: dict[str, Callable[[str | os.PathLike[str], Mapping[str, Any]], Log]] = {
+    "tensorboard": TensorBoard,
+    "mlflow": MLflow,
+}

@@ -1,0 +1,120 @@
+"""Data frames and Parquet files: what NumPy would give, and one clear line for what cannot be learnt from."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.data import load
+from fastnn.data.features import load_features
+from fastnn.errors import DataError, MissingExtraError
+
+pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+COLUMNS = {
+    "kind": ["cat", "dog", "cat", "bird"],
+    "size": [0.5, 1.5, 0.25, -2.0],
+    "legs": [4, 4, 4, 2],
+    "wild": [False, True, False, True],
+}
+FRAMES = {
+    "pandas": pandas.DataFrame,
+    "polars": polars.DataFrame,
+    "arrow": pyarrow.table,
+    "parquet": pyarrow.table,
+}
+
+
+@pytest.fixture(params=FRAMES)
+def source(request, tmp_path):
+    """Makes a source of each kind of the same columns."""
+
+    def make(columns):
+        frame = FRAMES[request.param](columns)
+        if request.param != "parquet":
+            return frame
+        parquet.write_table(frame, tmp_path / "a.parquet")
+        return tmp_path / "a.parquet"
+
+    return make
+
+
+@pytest.mark.parametrize("label", ["kind", 0, -4])
+def test_all_kinds_give_the_same(source, label):
+    data, test = load(source(COLUMNS), label)
+    assert test is None
+    assert data.classes == ("bird", "cat", "dog")
+    assert data.y.tolist() == [1, 2, 1, 0]
+    np.testing.assert_array_equal(data.X, np.float32([[0.5, 4, 0], [1.5, 4, 1], [0.25, 4, 0], [-2, 2, 1]]))
+
+
+def test_numbers_with_a_fraction_are_a_regression_and_small_whole_ones_bytes(source):
+    data, _ = load(source({"y": [0.5, 1.25], "a": [1, 255], "b": [0, 3]}), "y")
+    assert data.classes is None
+    assert (data.X.dtype, data.X.tolist()) == (np.uint8, [[1, 0], [255, 3]])
+
+
+def test_a_network_trains_on_a_frame_and_predicts_from_one():
+    frame = polars.DataFrame(COLUMNS)
+    data, _ = load(frame, "kind")
+    net = fastnn.MLP.from_sizes([3, 4, 3])
+    X = frame.drop("kind").cast(polars.Float32)
+    net.fit(X, data.y, epochs=2)
+    np.testing.assert_array_equal(net.predict(X), net.predict(data.X))
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "message"),
+    [
+        (
+            {"y": [1, 0], "a": ["red", "blue"]},
+            "y",
+            "the column 'a' is of the type String, not a number; encode or drop",
+        ),
+        ({"y": [1, 0], "a": [1.0, None]}, "y", "the column 'a' is missing in 1 rows"),
+        ({"y": ["x", None], "a": [1.0, 2.0]}, "y", "the label 'y' is missing in 1 rows"),
+        ({"y": [1, 0], "a": [1, 2]}, "z", "has no column 'z'; it has y, a"),
+        ({"y": [1, 0], "a": [1, 2]}, 2, "has 2 columns, and no column 2"),
+        ({"y": [1, 0]}, "y", "has no columns of features"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_named(columns, label, message):
+    with pytest.raises(DataError, match=message):
+        load(polars.DataFrame(columns), label)
+
+
+def test_nan_is_named():
+    with pytest.raises(DataError, match="not a finite float32"):
+        load(polars.DataFrame({"y": [0, 1], "a": [1.0, float("nan")]}), "y")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 100, -1])
+def test_a_damaged_parquet_file_is_one_line(tmp_path, cut):
+    parquet.write_table(pyarrow.table(COLUMNS), tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"a\.parquet is damaged or no Parquet file") as caught:
+        load(tmp_path / "a.parquet")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    zeros = pyarrow.table({f"c{k}": np.zeros(100_000, np.float32) for k in range(4)})
+    parquet.write_table(zeros, tmp_path / "a.parquet")
+    monkeypatch.setattr("fastnn.data.reading.FREE_EXPANSION", 2**20)
+    with pytest.raises(DataError, match="claims to expand"):
+        load(tmp_path / "a.parquet")
+
+
+def test_features_alone_are_read_for_predictions(tmp_path):
+    parquet.write_table(pyarrow.table({"a": [1, 2], "b": [3, 4]}), tmp_path / "a.parquet")
+    assert load_features(tmp_path / "a.parquet", 2).tolist() == [[1, 3], [2, 4]]
+    assert load_features(tmp_path / "a.parquet", 1, "a").tolist() == [[3], [4]]
+
+
+@pytest.mark.parametrize("package", ["narwhals", "pyarrow"])
+def test_without_a_package_the_command_is_named(tmp_path, monkeypatch, package):
+    parquet.write_table(pyarrow.table(COLUMNS), tmp_path / "a.parquet")
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[frames\]'"):
+        load(tmp_path / "a.parquet", "kind")

@@ -1,0 +1,188 @@
+"""The page in a real browser: it says what Python says, and can be used by hand, by keys and by ear."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import MLP, Dense, Input
+from fastnn.data import load
+from fastnn.errors import ConfigError, ModelFileError
+from fastnn.formats import html
+from fastnn.layers import ACTIVATIONS
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A network that has seen some of MNIST."""
+    train, _ = load("mnist")
+    net = MLP([Input(784, scale=1 / 255), Dense(48, "relu"), Dense(24, "tanh"), Dense(10, "softmax")], seed=0)
+    net.metadata.update(classes=list("0123456789"), image=(28, 28), largest=255.0, metrics={"test_accuracy": 0.9})
+    net.fit(train.X[:20_000], train.y[:20_000], epochs=3)
+    return net
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    """An empty page, which at the end must have had no error, and asked for nothing but its own file."""
+    found = browser.new_page()
+    faults, asked = [], []
+    found.on("console", lambda message: faults.append(message.text))
+    found.on("pageerror", lambda error: faults.append(str(error)))
+    found.on("request", lambda request: asked.append(request.url))
+    yield found
+    assert faults == []
+    assert all(url.startswith("file:") for url in asked)
+    found.close()
+
+
+def opened(page, tmp_path, network, weights="float32"):
+    html.save(tmp_path / "net.html", network, weights)
+    page.goto((tmp_path / "net.html").as_uri())
+
+
+DRAW = """digits => digits.map(pixels => {
+  const pad = document.getElementById("pad"), ink = pad.getContext("2d"), unit = pad.width / 28;
+  ink.clearRect(0, 0, pad.width, pad.height);
+  pixels.forEach((value, k) => {
+    ink.fillStyle = `rgba(0, 0, 0, ${value / 255})`;
+    if (value) ink.fillRect(k % 28 * unit, Math.floor(k / 28) * unit, unit, unit);
+  });
+  look();
+  return window.fastnn;
+})"""
+
+
+@in_a_browser
+@pytest.mark.parametrize(("weights", "bound"), [("float32", 1e-4), ("float16", 1e-2)])
+def test_digits_that_are_drawn_are_predicted_as_in_python(page, tmp_path, digits, weights, bound):
+    _, test = load("mnist")
+    opened(page, tmp_path, digits, weights)
+    found = page.evaluate(DRAW, test.X[:200].tolist())
+    classes = np.array([np.argmax(one["probabilities"]) for one in found])
+    assert np.mean(classes == digits.predict(test.X[:200])) >= 0.99
+    given = np.array([one["x"] for one in found])
+    np.testing.assert_allclose([one["probabilities"] for one in found], digits.predict_proba(given), atol=bound)
+    assert np.mean(np.abs(given - test.X[:200]).max(axis=1) <= 1) > 0.99, "they are centred as they were"
+
+
+@in_a_browser
+def test_a_mouse_draws_and_what_is_seen_is_said(page, tmp_path, digits):
+    opened(page, tmp_path, digits)
+    assert page.inner_text("#answer") == "…"
+    room = page.locator("#pad").bounding_box()
+    x, y = room["x"] + room["width"] / 2, room["y"]
+    page.mouse.move(x, y + 40)
+    page.mouse.down()
+    page.mouse.move(x, y + 240, steps=20)
+    page.mouse.up()
+    assert re.fullmatch(r"1, \d+\.\d%", page.inner_text("#answer")), "an upright line is a one"
+    shares = [float(text.rstrip("%")) for text in page.locator("#bars .value").all_inner_texts()]
+    assert sum(shares) == pytest.approx(100, abs=0.6)
+    assert "units are above 0" in page.locator(".hidden").first.get_attribute("aria-label")
+    page.click("#undo")
+    assert page.inner_text("#answer") == "…"
+
+
+@in_a_browser
+def test_keys_draw_too(page, tmp_path, digits):
+    opened(page, tmp_path, digits)
+    page.focus("#pad")
+    for _ in range(9):
+        page.keyboard.press("ArrowUp")
+    assert page.inner_text("#answer") == "…"
+    for _ in range(18):
+        page.keyboard.press("Shift+ArrowDown")
+    assert page.inner_text("#answer").startswith("1, ")
+    page.keyboard.press("Delete")
+    assert page.inner_text("#answer") == "…"
+
+
+@in_a_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_in_light_and_dark(page, tmp_path, digits, scheme):
+    page.emulate_media(color_scheme=scheme)
+    opened(page, tmp_path, digits)
+    paper, ink = page.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+
+    def light(colour):
+        return sum(map(int, re.findall(r"\d+", colour))) / 3
+
+    assert abs(light(paper) - light(ink)) > 180
+    assert (light(paper) > light(ink)) == (scheme == "light")
+
+
+@in_a_browser
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_each_activation_is_the_networks_own(page, tmp_path, activation):
+    hidden, output = ("tanh", "softmax") if activation == "softmax" else (activation, "identity")
+    net = MLP([Input(4, scale=(1, 2, 0.5, 3), shift=0.25), Dense(6, hidden), Dense(3, output)], seed=1)
+    opened(page, tmp_path, net)
+    for x in np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32) * 3:
+        for field, value in zip(page.locator("input").all(), x, strict=True):
+            field.fill(repr(float(value)))
+        # sums of six products in double precision there, in float32 here
+        np.testing.assert_allclose(
+            page.evaluate("window.fastnn.probabilities"), net.outputs(x[None])[0], rtol=1e-5, atol=1e-5
+        )
+
+
+@in_a_browser
+def test_fields_say_what_they_cannot_take(page, tmp_path):
+    opened(page, tmp_path, MLP.from_sizes([3, 2]))
+    page.locator("input").nth(1).fill("much")
+    assert page.inner_text("[role=alert]") == "number 2 is none"
+    assert page.inner_text("#answer") == "…"
+    opened(page, tmp_path, MLP.from_sizes([100, 2]))
+    page.fill("textarea", "1 2 3")
+    assert page.inner_text("[role=alert]") == "3 numbers; the network takes 100"
+
+
+def test_names_cannot_become_markup(tmp_path):
+    net = MLP.from_sizes([3, 2])
+    net.metadata["classes"] = ["</script><script>alert(1)</script>", "b"]
+    html.save(tmp_path / "net.html", net)
+    page = (tmp_path / "net.html").read_text(encoding="utf-8")
+    assert page.count("</script>") == 1
+    assert "default-src 'none'" in page
+
+
+def test_float16_is_half_as_long_and_refuses_what_it_cannot_hold(tmp_path):
+    net = MLP.from_sizes([300, 300, 2])
+    sizes = []
+    for weights in html.WEIGHTS:
+        html.save(tmp_path / "net.html", net, weights)
+        sizes.append((tmp_path / "net.html").stat().st_size)
+    assert 0.45 < sizes[1] / sizes[0] < 0.6
+    net.parameters()[0][0][0, 0] = 1e5
+    with pytest.raises(ConfigError, match="65,504"):
+        html.save(tmp_path / "net.html", net, "float16")
+
+
+def test_a_page_cannot_be_loaded(tmp_path):
+    MLP.from_sizes([3, 2]).save(tmp_path / "net.html")
+    with pytest.raises(ModelFileError, match="reads none"):
+        fastnn.load(tmp_path / "net.html")

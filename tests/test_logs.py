@@ -1,0 +1,68 @@
+"""Trackers: each epoch's figures are in them as they are in history.jsonl, and a run that ended badly says so."""
+
+import pytest
+
+from fastnn.errors import MissingExtraError
+from fastnn.logs import LOGS, MLflow, TensorBoard
+
+SETTINGS = {"training.epochs": 2, "network.hidden": (3,)}
+RECORDS = [
+    {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "val_accuracy": None, "learning_rate": 0.125},
+    {"epoch": 2, "loss": 0.25, "accuracy": 0.875, "val_loss": 0.125, "val_accuracy": None, "learning_rate": 0.0625},
+]
+SUMMARY = {"test_loss": 0.375, "test_accuracy": 0.5, "best_epoch": 2}
+
+
+def written(kind, folder, summary=SUMMARY):
+    log = kind(folder, SETTINGS)
+    for record in RECORDS:
+        log.on_epoch_end(None, record)
+    log.close(summary)
+
+
+def test_tensorboard_has_each_figure_of_each_epoch(tmp_path):
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c  # noqa: F401 - the format below is this module's
+
+    written(TensorBoard, tmp_path)
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    content, found = path.read_bytes(), {}
+    while content:  # length (8 bytes), its checksum (4), the event, its checksum (4)
+        length = int.from_bytes(content[:8], "little")
+        event = Event.FromString(content[12 : 12 + length])
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                found[value.tag, event.step] = value.simple_value
+        content = content[16 + length :]
+    for record in RECORDS:
+        assert found["loss/training", record["epoch"]] == record["loss"]
+        assert found["loss/validation", record["epoch"]] == record["val_loss"]
+        assert found["learning_rate/training", record["epoch"]] == record["learning_rate"]
+    assert ("accuracy/validation", 1) not in found
+    assert found["test/accuracy", 2] == 0.5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of the packages that it stands on
+def test_mlflow_has_settings_figures_and_the_end(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    written(MLflow, tmp_path / "one")
+    written(MLflow, tmp_path / "two", None)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("fastnn")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {"one", "two"}
+    assert [runs[name].info.status for name in ("one", "two")] == ["FINISHED", "KILLED"]
+    one = runs["one"]
+    assert one.data.params == {"training.epochs": "2", "network.hidden": "(3,)"}
+    assert one.data.metrics["test_loss"] == 0.375
+    points = client.get_metric_history(one.info.run_id, "loss")
+    assert [(point.step, point.value) for point in points] == [(1, 0.5), (2, 0.25)]
+
+
+@pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
+def test_without_the_package_the_command_is_named(tmp_path, monkeypatch, name, package):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[log\]'"):
+        LOGS[name](tmp_path, SETTINGS)
