@@ -1,5 +1,6 @@
 """Data from a URL, of a server on this machine: good, cut short, of a wrong checksum, and not there."""
 
+import gc
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +12,8 @@ from fastnn.data import fetch, load
 from fastnn.errors import DataError, MissingExtraError
 
 pytest.importorskip("pooch")
-# requests leaves the socket of a transfer that failed to the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# requests leaves the socket of a transfer that failed to the garbage collector, which `cache` calls
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def server(tmp_path):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    yield tmp_path / "cache"
+    gc.collect()
 
 
 def test_what_is_good_is_fetched_once_and_read_as_a_file(server, cache):
