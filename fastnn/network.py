@@ -16,6 +16,8 @@ from fastnn.kernels.threads import resolve
 from fastnn.layers import Architecture, Dense, Input, Layer, aligned_zeros
 from fastnn.rng import check_seed, generator
 
+FEW = 2**14  # samples of a prediction whose buffers are kept for the next one
+
 
 class Network:
     """A multilayer perceptron that can be evaluated and differentiated.
@@ -60,6 +62,7 @@ class Network:
         self.architecture = Architecture.of(self.layers, loss)
         self.weight_init, self.bias_init = weight_init, bias_init
         self.metadata: dict[str, Any] = {}
+        self._workspace: Any = None  # of the last predictions
         self.seed = check_seed(seed)
         self.flat = aligned_zeros(self.architecture.size)
         self.reset(seed)
@@ -126,9 +129,17 @@ class Network:
 
     def outputs(self, X: Any, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
         """What the output layer gives: float32 (N, O) for raw inputs X (N, I)."""
-        examples = self.examples(X)
+        return self.forward(self.examples(X), backend, threads)
+
+    def forward(self, examples: Examples, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
+        """As `outputs`, float32 (N, O), for examples that have been checked already."""
         result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
-        kernels_of(backend).predict(self.job(examples, threads=threads, forward=True), result)
+        job = self.job(examples, threads=threads, forward=True)
+        # buffers that nobody uses now: to make them anew for each row takes ten times as long as the row itself
+        job.workspace, self._workspace = self._workspace, None
+        kernels_of(backend).predict(job, result)
+        if len(examples) <= FEW:
+            self._workspace = job.workspace
         return result
 
     def gradients(
@@ -228,6 +239,10 @@ class Network:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.layers)!r}, loss={self.loss!r}, seed={self.seed})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the workspace, which holds addresses."""
+        return self.__dict__ | {"_workspace": None}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Copies and pickles get a buffer of their own, aligned as the kernels like it."""
         self.__dict__.update(state)
@@ -276,9 +291,12 @@ def _inputs(X: Any, net: Architecture) -> np.ndarray | Compressed:
     if X.dtype in (np.uint8, bool):
         return np.ascontiguousarray(X, np.uint8)
     X = _single(X, copy=False)
-    for start in range(0, len(X), 4096):  # in slices: a mask of all of X would be a quarter of its size
-        part = X[start : start + 4096]
-        _demand(np.isfinite(part), part, "X", "remove or replace such values", start)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = X.sum()
+    if not np.isfinite(total):  # a NaN or an infinity stays in the sum, at a third of the time of asking each value
+        for start in range(0, len(X), 4096):  # in slices: a mask of all of X would be a quarter of its size
+            part = X[start : start + 4096]
+            _demand(np.isfinite(part), part, "X", "remove or replace such values", start)
     return X
 
 

@@ -393,8 +393,10 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _outputs(self, X: Any, network: MLP | None = None) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **FORM)
-        return (network or self.network_).outputs(X, self.backend, self._threads())
+        X = validate_data(self, X, reset=False, **FORM)  # which checks the values already
+        network = network or self.network_
+        examples = network.examples(X) if issparse(X) else Examples(np.ascontiguousarray(X))
+        return network.forward(examples, self.backend, self._threads())
 
     def transform(self, X: Any) -> np.ndarray:
         """The activations of the last hidden layer, float32 (N, O); without hidden layers X itself."""

@@ -159,6 +159,7 @@ class Plan:
     gradient: np.ndarray
     layers: np.ndarray  # the table of their words
     places: np.ndarray  # of the groups, in the flat buffers
+    alike: bool  # whether all inputs have one scale
     apart: Apart | None
     kept: list[np.ndarray]  # alive as long as the plan
     given: list[np.ndarray]  # alive for a call
@@ -173,6 +174,9 @@ def longest_row(X: np.ndarray) -> int:
     """The most non-zero values that a row has."""
     some = max(1, 2**20 // X.shape[1])
     return max((int(np.count_nonzero(X[at : at + some], axis=1).max()) for at in range(0, len(X), some)), default=0)
+
+
+SMALL_ROOM = 2**20  # values
 
 
 def prepare(job: Job, batch: int, everything: bool) -> Plan:
@@ -211,6 +215,8 @@ def sparse(job: Job, batch: int) -> bool:
 def room(job: Job, batch: int) -> int:
     """How many non-zero values a batch can have at most, and some to spare. What is not written takes no memory."""
     examples = job.examples
+    if batch * job.architecture.widths[0] <= SMALL_ROOM:  # so nothing has to be counted
+        return batch * job.architecture.widths[0] + PANEL
     if examples.longest is None:
         X = examples.X
         examples.longest = X.longest if isinstance(X, Compressed) else longest_row(X)
@@ -365,6 +371,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         aligned_zeros(0 if everything else net.size),
         table,
         group_places,
+        not np.ptp(net.scale),
         None,
         [],
         [],
@@ -405,10 +412,23 @@ def take_apart(plan: Plan) -> None:
         row[[AT_W, ROW_STEP, PANEL_STEP]] = plan.words[AT_FIRST], PANEL, PANEL * (row[INPUTS] + 1)
 
 
+# What `_fill_in` writes, in its order: one assignment to all takes as long as one to a single word.
+_GIVEN = np.array(
+    [
+        *(AT_X, AT_X_COLUMNS, AT_X_STARTS, AT_LABELS, AT_TARGETS, AT_WEIGHTS, INPUT, LISTED, UPDATE, SEED),
+        *(AT_PARAMETERS, AT_FIRST, AT_STATE, AT_STATE_2, AT_FIRST_STATE, AT_FIRST_STATE_2, AT_GROUPS),
+    ]
+)
+
+
+def _address(array: np.ndarray | None) -> int:
+    """Where an array begins; 0 for none. By `ctypes` it takes three times as long."""
+    return 0 if array is None else int(array.__array_interface__["data"][0])
+
+
 def _fill_in(plan: Plan, job: Job) -> None:
     """What may differ from call to call: examples, settings, parameters, state."""
-    words, examples = plan.words, job.examples
-    words[[INPUT, LISTED]] = input_of(examples.X)
+    examples, kind = job.examples, input_of(job.examples.X)
     X: list[np.ndarray | None]
     if isinstance(examples.X, Compressed):
         X = [examples.X.values, examples.X.columns, examples.X.starts]
@@ -416,17 +436,15 @@ def _fill_in(plan: Plan, job: Job) -> None:
         X = [np.ascontiguousarray(examples.X), None, None]
     labels = None if examples.labels is None else np.ascontiguousarray(examples.labels, np.int32)
     given = [*X, labels, examples.targets, examples.weights]
-    places = [AT_X, AT_X_COLUMNS, AT_X_STARTS, AT_LABELS, AT_TARGETS, AT_WEIGHTS]
-    words[places] = [0 if part is None else part.ctypes.data for part in given]
-    if words[INPUT] == BYTES and not np.ptp(job.architecture.scale):
-        words[LISTED] = ALIKE
-    words[[UPDATE, AT_PARAMETERS]] = UPDATE_CODES[job.optimizer], job.parameters.ctypes.data
-    words[[SEED]] = np.array([job.seed], np.uint64).view(np.int64)
-    slots = [row.ctypes.data for row in job.state]
-    words[[AT_STATE, AT_STATE_2]] = words[[AT_FIRST_STATE, AT_FIRST_STATE_2]] = [*slots, 0, 0][:2]
-    words[[AT_FIRST, AT_GROUPS]] = job.parameters.ctypes.data, plan.places.ctypes.data
-    plan.layers[:, AT_W] = job.parameters.ctypes.data + 4 * plan.layers[:, OFFSET]
-    plan.layers[0, [ROW_STEP, PANEL_STEP]] = plan.layers[0, STRIDE], PANEL
+    listed = ALIKE if kind == BYTES and plan.alike else kind
+    parameters, slots = _address(job.parameters), [*map(_address, job.state), 0, 0][:2]
+    seed = job.seed - (job.seed >> 63 << 64)  # as a word has it
+    plan.words[_GIVEN] = [
+        *(*map(_address, given), kind, listed, UPDATE_CODES[job.optimizer], seed),
+        *(parameters, parameters, *slots, *slots, _address(plan.places)),
+    ]
+    plan.layers[:, AT_W] = parameters + 4 * plan.layers[:, OFFSET]
+    plan.layers[0, ROW_STEP], plan.layers[0, PANEL_STEP] = plan.layers[0, STRIDE], PANEL
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
     settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
     plan.numbers[:JOB_NUMBERS] = settings

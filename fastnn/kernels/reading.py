@@ -154,10 +154,29 @@ def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: 
         b.store(b.call(permute, [b.fmul(values, scale), places]), value, align=4)
         return [b.add(n, b.zext(b.ctpop(mask), WORD))]
 
+    def sixteen(k: Any, inside: list[Any]) -> list[Any]:
+        """The same where the CPU itself moves what a mask names: 60,000 rows of 784 floats in 11 ms, so 5."""
+        k, (n,) = b.add(first, k), inside
+        whole = ir.VectorType(I32, LANES)
+        raw = b.load(b.bitcast(at(b, x, k), VECTOR.as_pointer()), align=4)
+        zero, nothing = ir.Constant(VECTOR, None), ir.Constant(whole, None)
+        present = b.fcmp_unordered("!=", raw, zero)
+        scale = b.load(b.bitcast(at(b, at_scale, k), VECTOR.as_pointer()), align=4)
+        columns = b.add(splat(b, b.trunc(k, I32), whole), ir.Constant(whole, list(range(LANES))))
+        for values, empty, to, form in (
+            (columns, nothing, at_int_index, "i32"),
+            (b.fmul(raw, scale), zero, at_value, "f32"),
+        ):
+            kind = values.type
+            compress = _function(b, f"llvm.x86.avx512.mask.compress.v{LANES}{form}", kind, [kind, kind, present.type])
+            b.store(b.call(compress, [values, empty, present]), b.bitcast(at(b, to, n), kind.as_pointer()), align=4)
+        return [b.add(n, b.zext(b.ctpop(b.bitcast(present, ir.IntType(LANES))), WORD))]
+
     count, held = b.sub(last, first), [b.zext(b.load(at_int_start), WORD)]
     if PERMUTED:
-        whole = b.and_(count, word(-EIGHT))
-        held = repeat(b, whole, EIGHT, held, eight)
+        step, several = (LANES, sixteen) if floats and COMPRESSED and LANES > EIGHT else (EIGHT, eight)
+        whole = b.and_(count, word(-step))
+        held = repeat(b, whole, step, held, several)
         (n,) = repeat(b, b.sub(count, whole), 1, held, lambda k, inside: one(b.add(k, whole), inside))
     else:
         (n,) = repeat(b, count, 1, held, one)
@@ -166,7 +185,7 @@ def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: 
 
 # (kind, x, scale, first, last, index, value, start): list the columns first..last of a row x, of bytes (kind 0), of
 # floats (1), or of bytes whose scales are all alike (2), that are not zero, and their values times scale, from place
-# start[0] of the lists on; start[1]: where they end. Up to 15 places beyond are written to.
+# start[0] of the lists on; start[1]: where they end. Up to 16 places beyond are written to.
 list_values = family("at_x at_scale first last at_int_index at_value at_int_start", range(3), _list_values)
 
 

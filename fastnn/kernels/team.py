@@ -162,6 +162,9 @@ def in_threads(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.
         The barrier's. Whatever stops one thread sets its abort flag, so that none waits for one that will not come.
     """
     state[:] = 0
+    if threads == 1:
+        kernel(0, 1, *arguments)
+        return
     failures: list[BaseException] = []
     places = Places(threads)
 

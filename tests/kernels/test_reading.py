@@ -45,7 +45,7 @@ def test_values_are_listed_with_their_columns(run, kind, inputs, density, seed, 
     np.testing.assert_array_equal(value[before : start[1]], row[columns].astype(np.float32) * scale[columns])
     for listed in (index, value):
         assert (listed[:before] == -1).all()
-        assert (listed[start[1] + 15 :] == -1).all()
+        assert (listed[start[1] + 16 :] == -1).all()
 
 
 @pytest.mark.parametrize("kind", [BYTES, ALIKE])
