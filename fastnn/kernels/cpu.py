@@ -33,7 +33,7 @@ def _target() -> tuple[str, str, str]:
     """What Numba compiles for: the platform, the CPU's name, and its features as LLVM writes them ("+fma,-avx512f")."""
     from numba.core.registry import cpu_target
 
-    return cpu_target.target_context.codegen().magic_tuple()  # type: ignore[no-any-return]
+    return cpu_target.target_context.codegen().magic_tuple()
 
 
 def name() -> str:

@@ -119,4 +119,4 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
         12: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m: made,
         13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,
     }
-    return intrinsic(forms[len(names)])  # type: ignore[no-any-return]
+    return intrinsic(forms[len(names)])

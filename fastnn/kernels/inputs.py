@@ -1,8 +1,8 @@
 """The rows of the data that a batch is made of, for one thread. `job` are the job's words (kernels/plan.py)."""
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.plan import AT_X, BYTES, INPUT
-from fastnn.kernels.reading import MOST
+from fastnn.kernels.plan import AT_X, INPUT
+from fastnn.kernels.reading import BYTES, MOST
 from fastnn.kernels.simd import fetch_panel, words
 
 FLOAT, LINE = 4, 64  # bytes; of a cache line
