@@ -25,8 +25,6 @@ __all__ = [
     "FastnnError",
     "History",
     "Input",
-    "MLPClassifier",
-    "MLPRegressor",
     "Momentum",
     "Nesterov",
     "RMSprop",
@@ -42,3 +40,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_LAZY]

@@ -61,8 +61,7 @@ def card(network: Network, summary: Mapping[str, Any], data: str, name: str = "m
             *_table(rows),
             "",
             f"The weights are those of epoch {summary['best_epoch']} of {summary['epochs']}"
-            + (", the best by validation. " if summary.get("val_loss") is not None else ". ")
-            + "The test set was looked at once, after training.",
+            + (", the best by validation." if summary.get("val_loss") is not None else "."),
             "",
             "## Training",
             "",

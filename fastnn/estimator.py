@@ -23,7 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from fastnn.augment import Augment
 from fastnn.callbacks import Callback, Record
 from fastnn.kernels.job import Examples
-from fastnn.perceptron import Perceptron  # first: it says which extra is missing
+from fastnn.perceptron import Perceptron
 from fastnn.schedules import Schedule
 
 
@@ -185,6 +185,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
     def _output(self, targets: np.ndarray) -> tuple[int, str, str, list[str] | None]:
         count, names = len(self.classes_), [str(name) for name in self.classes_]
+        names = [*names, "another"] if count == 1 else names
         if self._several:
             return count, "sigmoid", "binary_cross_entropy", None
         return (
@@ -262,7 +263,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     """A multilayer perceptron that predicts numbers, by scikit-learn's interface, with half the squared error.
 
     Parameters and attributes are those of `MLPClassifier`, without classes and their weights; `y` may have several
-    columns, of which the loss is the mean.
+    columns, of which the loss is the mean. There is no parameter `loss`: scikit-learn's Poisson loss is not here.
     """
 
     _regresses = True

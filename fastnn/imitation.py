@@ -129,7 +129,7 @@ class Rules(Callback):
     progress : Progress
         Goes on.
     alpha : float
-        Of the penalty alpha / 2 |W|^2, divided by the samples of a batch.
+        Of the penalty alpha / 2 |W|^2, divided by the samples of a batch; by what they weigh.
     share : float
         What the training loss is multiplied by: scikit-learn's squared error is a mean over outputs.
     tol, patience : float
@@ -169,8 +169,10 @@ class Rules(Callback):
     def on_epoch_end(self, fit: Fit, record: Record) -> None:
         """One epoch by the rules."""
         now, before, self._norm = self.progress, self._norm, self._square(fit)
-        # each batch of an epoch has its own |W|^2 in scikit-learn's loss; their mean is nearly that of first and last
-        penalty = 0.5 * self.alpha * (before + self._norm) / 2 * fit.steps / fit.samples
+        # each batch of an epoch has its own |W|^2 in scikit-learn's loss, that before its step; within an epoch it goes
+        # nearly straight from the first to the last
+        mean = before + (self._norm - before) * (fit.steps - 1) / (2 * fit.steps)
+        penalty = 0.5 * self.alpha * mean * fit.steps / fit.samples
         now.losses.append(self.share * record["loss"] + penalty)
         now.samples += fit.samples
         if self.say:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.errors import DivergedError
 from fastnn.kernels import backend as kernels_of
 from fastnn.kernels.job import Examples
 from fastnn.network import Network
@@ -90,6 +91,11 @@ def minimize(
     Returns
     -------
     Found
+
+    Raises
+    ------
+    DivergedError
+        The loss became NaN or infinite.
     """
     from scipy import optimize
 
@@ -101,5 +107,7 @@ def minimize(
     # the padding's gradient is zero: it stays as it is
     found = optimize.minimize(at, network.flat.astype(np.float64), method="L-BFGS-B", jac=True, options=options)
     network.flat[:] = found.x
+    if not (np.isfinite(found.fun) and np.isfinite(found.x).all()):
+        raise DivergedError("lbfgs diverged: the loss became NaN or infinite; scale inputs and targets to about 1", 1)
     # status 2: no step is better any more, which in float32 is the end
     return Found(float(found.fun), int(found.nit), found.status in (0, 2), str(found.message))

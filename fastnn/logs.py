@@ -1,6 +1,7 @@
 """Where a run can be logged to besides its own history.jsonl: callbacks, a row of `LOGS` for each tracker."""
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,18 +33,42 @@ class Log(Callback, ABC):
     """
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
-        self.folder, self.settings = Path(folder), dict(settings)
+        self.folder, self.settings, self._broken = Path(folder), dict(settings), False
 
     @abstractmethod
     def write(self, figures: Mapping[str, float], epoch: int) -> None:
         """Keep the figures of an epoch, counted from 1."""
 
-    def close(self, summary: Mapping[str, Any] | None = None) -> None:
-        """End the log; `summary` is what the run came to, None if it was broken off."""
+    @abstractmethod
+    def end(self, summary: Mapping[str, Any] | None) -> None:
+        """Keep what the run came to: None if it was broken off."""
 
     def on_epoch_end(self, fit: Any, record: Record) -> None:
         """Write what the record has, but what it does not know."""
-        self.write({name: record[name] for name in FIGURES if record.get(name) is not None}, record["epoch"])
+        self._try(self.write, {name: record[name] for name in FIGURES if record.get(name) is not None}, record["epoch"])
+
+    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+        """End the log; `summary` is what the run came to, None if it was broken off."""
+        self._try(self.end, summary)
+
+    def _try(self, work: Callable[..., None], *arguments: Any) -> None:
+        """A tracker that fails must not end a training: it is told once, and asked no more."""
+        if self._broken:
+            return
+        try:
+            work(*arguments)
+        except Exception as error:
+            self._broken = True
+            words = " ".join(str(error).split())[:200]
+            print(f"the log {type(self).__name__} failed, and is left: {words}", file=sys.stderr)
+
+
+def _opened(what: str, open_: Callable[[], Any]) -> Any:
+    """What a tracker is opened as; OutputError for whatever it raises instead."""
+    try:
+        return open_()
+    except Exception as error:
+        raise OutputError(f"the log {what} cannot be opened: {' '.join(str(error).split())[:200]}") from None
 
 
 class TensorBoard(Log):
@@ -55,7 +80,7 @@ class TensorBoard(Log):
             from tensorboardX import SummaryWriter
         except ImportError:
             raise MissingExtraError(f"the log tensorboard needs tensorboardX: {HINT}") from None
-        self._writer = SummaryWriter(str(self.folder))
+        self._writer = _opened("tensorboard", lambda: SummaryWriter(str(self.folder)))
         self._writer.add_text("settings", "\n".join(f"    {name} = {value}" for name, value in self.settings.items()))
 
     def write(self, figures: Mapping[str, float], epoch: int) -> None:
@@ -64,7 +89,7 @@ class TensorBoard(Log):
             kind, part = (name.removeprefix("val_"), "validation" if name.startswith("val_") else "training")
             self._writer.add_scalar(f"{kind}/{part}", value, epoch)
 
-    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+    def end(self, summary: Mapping[str, Any] | None) -> None:
         """Write the test figures, and close the file."""
         for name in ("test_loss", "test_accuracy"):
             if summary and summary.get(name) is not None:
@@ -79,33 +104,33 @@ class MLflow(Log):
         super().__init__(folder, settings)
         try:
             from mlflow import MlflowClient
-            from mlflow.exceptions import MlflowException
         except ImportError:
             raise MissingExtraError(f"the log mlflow needs mlflow: {HINT}") from None
         home = self.folder.absolute().parent
         store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
-        try:
-            self._client = MlflowClient(store)
-            found = self._client.get_experiment_by_name("fastnn")
-            place = (home / "mlflow").as_uri()  # of artifacts
-            experiment = found.experiment_id if found else self._client.create_experiment("fastnn", place)
-            self._run = self._client.create_run(experiment, run_name=self.folder.name).info.run_id
-        except MlflowException as error:
-            raise OutputError(f"the log mlflow cannot use {store}: {error}") from None
+        self._client, self._run = _opened("mlflow", lambda: self._begin(MlflowClient(store), home))
+
+    def _begin(self, client: Any, home: Path) -> tuple[Any, str]:
+        """The client, and the number of a new run."""
+        found = client.get_experiment_by_name("fastnn")
+        place = (home / "mlflow").as_uri()  # of artifacts
+        experiment = found.experiment_id if found else client.create_experiment("fastnn", place)
+        run = client.create_run(experiment, run_name=self.folder.name).info.run_id
         for name, value in self.settings.items():
-            self._client.log_param(self._run, name, value)
+            client.log_param(run, name, value)
+        return client, run
 
     def write(self, figures: Mapping[str, float], epoch: int) -> None:
         """Each figure as a metric, with the epoch as its step."""
         for name, value in figures.items():
             self._client.log_metric(self._run, name, value, step=epoch)
 
-    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+    def end(self, summary: Mapping[str, Any] | None) -> None:
         """Write the test figures, and say how the run ended."""
         for name in ("test_loss", "test_accuracy"):
             if summary and summary.get(name) is not None:
                 self._client.log_metric(self._run, name, summary[name])
-        self._client.set_terminated(self._run, "FINISHED" if summary else "KILLED")
+        self._client.set_terminated(self._run, "FINISHED" if summary else "FAILED")
 
 
 LOGS: dict[str, Callable[[str | os.PathLike[str], Mapping[str, Any]], Log]] = {

@@ -133,6 +133,9 @@ class Network:
 
     def forward(self, examples: Examples, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
         """As `outputs`, float32 (N, O), for examples that have been checked already."""
+        width = self.architecture.widths[0]
+        if examples.X.shape[1] != width:  # the kernels would read beyond the rows
+            raise DataError(f"X has the shape {examples.X.shape}; this network takes (N, {width})")
         result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
         job = self.job(examples, threads=threads, forward=True)
         # buffers that nobody uses now: to make them anew for each row takes ten times as long as the row itself
@@ -304,7 +307,11 @@ def _compressed(X: Any, net: Architecture) -> np.ndarray | Compressed:
     """The values of a sparse matrix that are not zero; all, if zero is no zero to the first layer."""
     if X.ndim != 2 or X.shape[1] != net.widths[0]:
         raise DataError(f"X has the shape {X.shape}; this network takes (N, {net.widths[0]})")
+    if X.dtype.kind not in "biuf":
+        raise DataError(f"X must be an array of numbers, not of the type {X.dtype}")
     rows = Compressed.of(X)
+    if not rows.sound:
+        raise DataError(f"X is a damaged sparse matrix: a column is not in 0 to {rows.width - 1}, or its rows overlap")
     good = np.isfinite(rows.values)
     if not good.all():
         place = int(np.argmin(good))

@@ -4,8 +4,7 @@ Letters: N samples, I features, O outputs.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
-from numbers import Real
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,38 +15,20 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastnn import parameters
 from fastnn.augment import Augment
 from fastnn.callbacks import Callback, Record
 from fastnn.errors import ConfigError, DataError
 from fastnn.imitation import Dictated, Imitation, PlainEpsilon, Progress, Rules, initialize
 from fastnn.kernels.job import Examples
 from fastnn.kernels.threads import available
-from fastnn.layers import Dense, Dropout, Input
+from fastnn.layers import Dense, Dropout, Input, Layer
 from fastnn.lbfgs import minimize
 from fastnn.model import MLP, take
 from fastnn.optimizers import SGD, Momentum, Nesterov, Optimizer
 from fastnn.schedules import Schedule, make_schedule
-from fastnn.settings import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, Range, checked
 
-ACTIVATIONS = {"logistic": "sigmoid"}  # scikit-learn's names that are not fastnn's
-CHOICES = {
-    "solver": ("adam", "sgd", "lbfgs"),
-    "learning_rate": ("constant", "invscaling", "adaptive"),
-    "backend": ("fused", "reference"),
-}
-NUMBERS: dict[str, tuple[Range, type]] = {
-    "alpha": (NOT_NEGATIVE, float),
-    "learning_rate_init": (POSITIVE, float),
-    "power_t": (NOT_NEGATIVE, float),
-    "max_iter": (COUNT, int),
-    "tol": (NOT_NEGATIVE, float),
-    "momentum": (BELOW_ONE, float),
-    "validation_fraction": (BELOW_ONE, float),
-    "beta_1": (BELOW_ONE, float),
-    "beta_2": (BELOW_ONE, float),
-    "epsilon": (POSITIVE, float),
-    "max_fun": (COUNT, int),
-}
+VALIDATED = ("validation_scores_", "best_validation_score_", "validation_loss_curve_")
 FORM: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float32, np.uint8]}  # of X
 
 
@@ -59,6 +40,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     # where partial_fit goes on: the rate, the optimiser's state, and the steps that it has taken
     _rate: Dictated
     _state: np.ndarray | None
+    _state_of: str
     _taken: int
     _progress: Progress
 
@@ -165,7 +147,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def out_activation_(self) -> str:
         """The last layer's activation, by scikit-learn's name."""
         name = self._fitted("out_activation_").architecture.activations[-1]
-        return next((other for other, ours in ACTIVATIONS.items() if ours == name), name)
+        return next((other for other, ours in parameters.ACTIVATIONS.items() if ours == name), name)
 
     @property
     def _n_features_out(self) -> int:
@@ -178,37 +160,10 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     # ------------------------------------------------------------ parameters
 
-    def _hidden(self) -> tuple[list[int], list[str], list[float]]:
-        """Of each hidden layer: its units, activation by fastnn's name, and dropout rate."""
-        sizes: Any = self.hidden_layer_sizes
-        sizes = [checked(size, COUNT, "a number of hidden_layer_sizes", int)
-                 for size in (sizes if isinstance(sizes, Iterable) else [sizes])]  # fmt: skip
-        found: list[list[Any]] = []
-        both: list[tuple[str, Any]] = [("activation", self.activation), ("dropout", self.dropout)]
-        for name, value in both:
-            each = [value] * len(sizes) if isinstance(value, str | Real) else list(value)
-            if len(each) != len(sizes):
-                raise ConfigError(f"{name} has {len(each)} values for {len(sizes)} hidden layers; give one for each")
-            found.append(each)
-        return sizes, [ACTIVATIONS.get(name, name) for name in found[0]], found[1]
-
-    def _check_parameters(self) -> None:
-        for name, (allowed, kind) in NUMBERS.items():
-            checked(getattr(self, name), allowed, name, kind)
-        for name, words in CHOICES.items():
-            if getattr(self, name) not in words:
-                raise ConfigError(f"{name} must be {' or '.join(words)}, not {getattr(self, name)!r}")
-        if self.batch_size != "auto":
-            checked(self.batch_size, COUNT, "batch_size", int)
-        if self.n_iter_no_change != np.inf:
-            checked(self.n_iter_no_change, COUNT, "n_iter_no_change", int)
-        if self.solver == "lbfgs" and (any(self._hidden()[2]) or self.augment or self.early_stopping):
-            raise ConfigError("lbfgs knows neither dropout nor augment nor early_stopping; use the solver adam or sgd")
-
     def _threads(self) -> int | str:
         if self.n_jobs is None:
             return "auto"
-        return self.n_jobs if self.n_jobs > 0 else max(1, available() + 1 + self.n_jobs)
+        return self.n_jobs if self.n_jobs > 0 else available()
 
     def _optimizer(self) -> Optimizer:
         rate = self.learning_rate_init
@@ -243,6 +198,8 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         DivergedError
             The loss or a weight became NaN or infinite.
         """
+        if X_val is None and y_val is not None:
+            raise DataError("y_val needs X_val: a validation set is both")
         goes_on = self.warm_start and "network_" in vars(self)
         return self._fit(X, y, sample_weight, None if X_val is None else (X_val, y_val), first=not goes_on)
 
@@ -253,19 +210,31 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return True
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, first: bool, one_epoch: bool = False) -> Self:
-        self._check_parameters()
-        if one_epoch and self.early_stopping:
-            raise ConfigError("partial_fit does not support early_stopping")
+        before = dict(vars(self))
+        try:
+            self._prepare_and_train(X, y, sample_weight, validation, first, one_epoch)
+        except Exception:  # what is fitted stays so, with nothing of a fit that failed
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def _prepare_and_train(
+        self, X: Any, y: Any, sample_weight: Any, validation: Any, first: bool, one_epoch: bool
+    ) -> None:
+        parameters.check(self, one_epoch, validation is not None)
         X, y = self._checked(X, y, first)
         targets = self._targets(y, first and not one_epoch)
         sample_weight = self._weights(y, sample_weight)
         draw = check_random_state(self.random_state)
         if first:
             self._begin(X, targets, draw)
+        elif self._layers(X.shape[1], targets) != self.network_.layers:
+            raise ConfigError("the layers are set to others than those that are fitted: a fit that goes on keeps them")
         examples = self.network_.examples(X, targets, sample_weight)
         if self.solver == "lbfgs":
             self._minimize(examples)
-            return self
+            return
         rows, judged = None, None
         if validation is not None:
             X_val, y_val = self._checked(validation[0], validation[1], False)
@@ -274,7 +243,6 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             rows, held = self._split(targets, draw)
             judged = take(examples, held)
         self._train(examples, rows, judged, draw, one_epoch)
-        return self
 
     def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, np.ndarray]:
         X, y = validate_data(self, X, y, reset=first, multi_output=True, y_numeric=self._regresses, **FORM)
@@ -284,17 +252,29 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _weights(self, y: np.ndarray, sample_weight: Any) -> Any:
         return sample_weight
 
-    def _begin(self, X: Any, targets: np.ndarray, draw: np.random.RandomState) -> None:
-        """Make the network, with its initial weights."""
-        hidden, activations, rates = self._hidden()
-        layers: list[Any] = [Input(X.shape[1])]
+    def _layers(self, inputs: int, targets: np.ndarray) -> tuple[Layer, ...]:
+        hidden, activations, rates = parameters.hidden(self)
+        layers: list[Layer] = [Input(inputs)]
         for units, activation, rate in zip(hidden, activations, rates, strict=True):
             layers += [Dense(units, activation), *([Dropout(rate)] if rate else [])]
-        outputs, output, loss, classes = self._output(targets)
-        self.network_ = MLP([*layers, Dense(outputs, output)], loss=loss)
-        self.network_.metadata["classes"] = classes
+        outputs, output, _, _ = self._output(targets)
+        return *layers, Dense(outputs, output)
+
+    def _begin(self, X: Any, targets: np.ndarray, draw: np.random.RandomState) -> None:
+        """Make the network, with its initial weights."""
+        layers = self._layers(X.shape[1], targets)
+        _, _, loss, classes = self._output(targets)
+        self.network_ = MLP(layers, loss=loss)
+        features = getattr(self, "feature_names_in_", None)
+        self.network_.metadata = {
+            "classes": classes,
+            "image": None if self.image is None else [int(side) for side in self.image],
+            "largest": float(X.max()) if X.shape[0] else None,
+            "features": None if features is None else [str(name) for name in features],
+        }
+        activations = parameters.hidden(self)[1]
         initialize(self.network_, activations[0] if activations else "identity", draw)
-        self._progress, self._rate, self._state, self._taken = Progress(), Dictated(), None, 0
+        self._progress, self._rate, self._state, self._state_of, self._taken = Progress(), Dictated(), None, "", 0
 
     def _split(self, targets: np.ndarray, draw: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train and rows to validate on, as scikit-learn draws them: only two classes keep their shares."""
@@ -312,6 +292,8 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _minimize(self, examples: Examples) -> None:
         found = minimize(self.network_, examples, self.alpha, self.max_iter, self.max_fun, self.tol, self.backend,
                          self._threads())  # fmt: skip
+        for name in ("loss_curve_", "best_loss_", "t_", *VALIDATED):  # of another solver's fit before
+            self.__dict__.pop(name, None)
         self.n_iter_, self.loss_ = found.iterations, found.loss / (self.n_outputs_ if self._regresses else 1)
         if not found.converged:
             warnings.warn(f"lbfgs did not converge ({found.why}); raise max_iter, or scale the data",
@@ -324,37 +306,15 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             warnings.warn(f"batch_size {batch} is more than the {samples} samples; one batch has all", stacklevel=4)
             batch = samples
         chosen = slice(None) if rows is None else rows
-        weight = 1.0 if examples.weights is None else float(examples.weights[chosen].mean())
+        weight = 1.0 if examples.weights is None else float(examples.weights[chosen].mean()) or 1.0  # 0: `Fit` says so
         draws = self.augment is not None or any(network.architecture.dropout)
-        if not one_epoch:
+        optimizer = self._optimizer()
+        if not one_epoch or self._state_of != optimizer.name:
             self._rate, self._state, self._taken = Dictated(), None, 0
-        fit = Imitation(
-            network,
-            examples,
-            judged,
-            epochs=1 if one_epoch else self.max_iter,
-            batch_size=batch,
-            optimizer=self._optimizer(),
-            schedule=self._rate if self.schedule is None else make_schedule(self.schedule),
-            weight_decay=self.alpha / (batch * weight),
-            clip_norm=0.0,
-            label_smoothing=0.0,
-            shuffle=self.shuffle,
-            augment=self.augment,
-            image=None if self.image is None else (int(self.image[0]), int(self.image[1])),
-            callbacks=(),
-            backend=self.backend,
-            threads=self._threads(),
-            seed=int(draw.randint(2**31)) if draws else 0,
-            rows=rows,
-            draw=draw,
-            taken=self._taken,
-        )
-        if self._state is not None:
-            fit.job.state[...] = self._state
+        self._state_of = optimizer.name
         rules = Rules(
             self._progress,
-            alpha=self.alpha,
+            alpha=self.alpha / weight,
             share=1 / self.n_outputs_ if self._regresses else 1.0,
             tol=self.tol,
             patience=self.n_iter_no_change,
@@ -365,7 +325,32 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             score=None if judged is None else lambda record: self._validation_score(record, judged),
             say=print if self.verbose else None,
         )
-        fit.callbacks = (rules, *self.callbacks)
+        if not isinstance(self.callbacks, (tuple, list)):
+            raise ConfigError(f"callbacks must be a list of Callback, not {self.callbacks!r}")
+        fit = Imitation(
+            network,
+            examples,
+            judged,
+            epochs=1 if one_epoch else self.max_iter,
+            batch_size=batch,
+            optimizer=optimizer,
+            schedule=self._rate if self.schedule is None else make_schedule(self.schedule),
+            weight_decay=self.alpha / (batch * weight),
+            clip_norm=0.0,
+            label_smoothing=0.0,
+            shuffle=self.shuffle,
+            augment=self.augment,
+            image=None if self.image is None else (int(self.image[0]), int(self.image[1])),
+            callbacks=[rules, *self.callbacks],
+            backend=self.backend,
+            threads=self._threads(),
+            seed=int(draw.randint(2**31)) if draws else 0,
+            rows=rows,
+            draw=draw,
+            taken=self._taken,
+        )
+        if self._state is not None:
+            fit.job.state[...] = self._state
         interrupted = False
         try:
             fit.run()
@@ -374,7 +359,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             warnings.warn("training was interrupted; the weights are those of that moment", stacklevel=4)
         self._state, self._taken = np.array(fit.job.state), fit.taken + fit.epoch * fit.steps
         self._say_what_was_found(fit.epoch, judged is not None)
-        if not (one_epoch or rules.converged or interrupted):
+        if not (one_epoch or rules.converged or interrupted) and fit.epoch == self.max_iter:
             warnings.warn(f"the {self.max_iter} epochs of max_iter ended before training converged; raise max_iter",
                           ConvergenceWarning, stacklevel=4)  # fmt: skip
 

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
 from fastnn import Augment, Callback, MLPClassifier, MLPRegressor
-from fastnn.errors import ConfigError
+from fastnn.errors import ConfigError, DivergedError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -120,6 +120,16 @@ def test_a_warm_start_goes_on_as_scikit_learns():
         one.fit(X, y / 100).fit(X, y / 100)
     np.testing.assert_allclose(made[0].loss_curve_, made[1].loss_curve_, rtol=1e-4)
     assert len(made[0].loss_curve_) == 10
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_the_penalty_is_divided_by_what_a_batch_weighs(factor):
+    X, y = TASKS["classes"]
+    X, weights = StandardScaler().fit_transform(X), np.full(len(X), factor)
+    settings = {"hidden_layer_sizes": (8,), "alpha": 5.0, "max_iter": 5, "random_state": 0, "batch_size": 50}
+    made = [module.MLPClassifier(**settings).fit(X, y, weights) for module in (fastnn, neural_network)]
+    np.testing.assert_allclose(made[0].loss_curve_, made[1].loss_curve_, rtol=1e-3)  # |W| within an epoch: a mean
+    np.testing.assert_allclose(made[0].coefs_[0], made[1].coefs_[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("task", ["classes", "two classes", "labels", "numbers"])
@@ -304,7 +314,7 @@ def test_bytes_stay_bytes_and_give_the_same_as_floats():
         ({"alpha": -1}, "alpha must be a number at least 0, not -1"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
         ({"batch_size": 0}, "batch_size"),
-        ({"solver": "lbfgs", "dropout": 0.5}, "lbfgs knows neither dropout"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "lbfgs knows no epochs"),
         ({"augment": Augment(shift=1)}, "image"),
         ({"early_stopping": True, "validation_fraction": 0.0001}, "validation"),
     ],
@@ -312,6 +322,44 @@ def test_bytes_stay_bytes_and_give_the_same_as_floats():
 def test_settings_that_cannot_be_are_named(digits, settings, words):
     with pytest.raises(ValueError, match=words):
         MLPClassifier(**settings).fit(*digits)
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted(digits):
+    X, y = digits
+    net = MLPClassifier((16,), max_iter=3, random_state=0).fit(X, y)
+    before = net.predict_proba(X)
+    for arguments in ((X[:, :5], y + 0.5), (X[:, :5], y, np.ones(3)), (X, y % 3, None, X, y)):
+        with pytest.raises(ValueError, match=r".+"):
+            net.fit(*arguments)
+        np.testing.assert_array_equal(net.predict_proba(X), before)
+    with pytest.raises(ValueError, match="features"):
+        net.predict(X[:, :5])
+    new = MLPClassifier((16,), max_iter=3)
+    with pytest.raises(ValueError, match="sample_weight"):
+        new.fit(X, y, np.ones(3))
+    assert not hasattr(new, "coefs_")
+
+
+def test_what_goes_on_goes_on_as_it_was(digits):
+    X, y = digits
+    net = MLPClassifier((16,), max_iter=2, random_state=0).fit(X, y)
+    net.set_params(solver="sgd", learning_rate_init=0.01).partial_fit(X, y)
+    net.set_params(solver="adam", learning_rate_init=0.001).partial_fit(X, y)
+    assert net.loss_curve_[-1] < net.loss_curve_[0]
+    with pytest.raises(ConfigError, match="layers"):
+        net.set_params(hidden_layer_sizes=(8,)).partial_fit(X, y)
+
+
+def test_lbfgs_that_diverges_says_so():
+    X, y = TASKS["numbers"]
+    with np.errstate(all="ignore"), pytest.raises(DivergedError, match="scale"):
+        MLPRegressor((4,), solver="lbfgs").fit(X * 1e30, y)
+
+
+def test_of_one_class_nothing_else_is_predicted(digits, tmp_path):
+    net = MLPClassifier((4,), max_iter=2).fit(digits[0][:20], np.full(20, "seven"))
+    assert set(net.predict(digits[0])) == {"seven"}
+    net.network_.save(tmp_path / "one.html")
 
 
 def test_a_fit_that_ends_too_early_says_so(digits):

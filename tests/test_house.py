@@ -25,7 +25,7 @@ FLOORS = [
     ["kernels"],
     ["optimizers", "schedules", "augment", "network"],
     ["formats", "plots", "pictures", "metrics", "card"],
-    ["callbacks", "pace", "progress", "logs", "training", "imitation", "lbfgs"],
+    ["callbacks", "pace", "progress", "logs", "training", "imitation", "lbfgs", "parameters"],
     ["leaves", "config", "recipes", "gradcheck", "doctor", "roofline", "model", "perceptron", "estimator", "fastnn"],
     ["runs", "search", "reproduce", "cli", "train", "__main__"],
 ]
@@ -124,7 +124,7 @@ def test_importing_the_package_loads_nothing_slow():
 def test_the_contents_page_defines_nothing():
     allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)
     others = [node for node in tree("fastnn").body if not isinstance(node, allowed)]
-    assert [getattr(node, "name", None) for node in others] == ["__getattr__"]  # of names that need an extra
+    assert [getattr(node, "name", None) for node in others] == ["__getattr__", "__dir__"]  # for names of extras
     assert sorted(fastnn.__all__) == sorted(set(fastnn.__all__))
     assert all(hasattr(fastnn, name) for name in fastnn.__all__)
 
@@ -269,3 +269,10 @@ def test_codes_follow_their_tables():
 def test_every_default_loss_is_one_and_fits_its_activation():
     assert layers.DEFAULT_LOSS.keys() <= layers.ACTIVATIONS.keys()
     assert all(layers.LOSSES[loss] == activation for activation, loss in layers.DEFAULT_LOSS.items())
+
+
+def test_all_names_can_be_imported_without_an_extra():
+    code = "import sys; sys.modules['sklearn'] = None; from fastnn import *; import fastnn; assert MLP is fastnn.MLP"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "MLPClassifier" in dir(fastnn)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fastnn.errors import MissingExtraError
-from fastnn.logs import LOGS, MLflow, TensorBoard
+from fastnn.errors import MissingExtraError, OutputError
+from fastnn.logs import LOGS, Log, MLflow, TensorBoard
 
 SETTINGS = {"training.epochs": 2, "network.hidden": (3,)}
 RECORDS = [
@@ -53,7 +53,7 @@ def test_mlflow_has_settings_figures_and_the_end(tmp_path, monkeypatch):
     experiment = client.get_experiment_by_name("fastnn")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert runs.keys() == {"one", "two"}
-    assert [runs[name].info.status for name in ("one", "two")] == ["FINISHED", "KILLED"]
+    assert [runs[name].info.status for name in ("one", "two")] == ["FINISHED", "FAILED"]
     one = runs["one"]
     assert one.data.params == {"training.epochs": "2", "network.hidden": "(3,)"}
     assert one.data.metrics["test_loss"] == 0.375
@@ -66,3 +66,22 @@ def test_without_the_package_the_command_is_named(tmp_path, monkeypatch, name, p
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[log\]'"):
         LOGS[name](tmp_path, SETTINGS)
+
+
+def test_a_tracker_that_fails_is_told_of_once_and_ends_nothing(tmp_path, capsys):
+    class Full(Log):
+        def write(self, figures, epoch):
+            raise OSError("no space\nleft")
+
+        def end(self, summary):
+            raise AssertionError("not asked any more")
+
+    written(Full, tmp_path)
+    assert capsys.readouterr().err == "the log Full failed, and is left: no space left\n"
+
+
+def test_a_tracker_that_cannot_be_opened_is_one_line(tmp_path):
+    pytest.importorskip("tensorboardX")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="the log tensorboard cannot be opened: "):
+        TensorBoard(tmp_path / "file" / "run", SETTINGS)

@@ -96,6 +96,10 @@ def test_settings(place):
         run(["-m", "fastnn", "train", "--config", path.name, "--epochs", "1", "--out", path.stem], place)
 
 
+def test_no_figure_is_left_out():
+    assert re.findall(r"\b(?:HEAD|SK)_[A-Z]+", TEXT) == []
+
+
 def test_links_lead_somewhere():
     titles = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", TEXT, re.M)}
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):

@@ -14,7 +14,7 @@ from fastnn.cli.tune import resolved
 from fastnn.config import Config
 from fastnn.errors import ConfigError, DivergedError, MissingExtraError
 from fastnn.kernels import backend
-from fastnn.logs import LOGS
+from fastnn.logs import LOGS, Log
 from fastnn.model import MLP
 from fastnn.progress import Progress, QuietProgress
 from fastnn.runs import Parts, Recorder, Run, build, fit
@@ -66,10 +66,13 @@ def _go_on(place: Run, options: argparse.Namespace) -> int:
 def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) -> int:
     print(f"{place.config.data.source}: {parts}", network, sep="\n", flush=True)
     progress, recorder = QuietProgress() if options.quiet_progress else Progress(), Recorder(place)
-    logs = [LOGS[name](place.folder, place.config.values()) for name in options.log]
-    compile_seconds = _compile(place.config.training.backend)
-    callbacks, summary = [place.checkpoints(), recorder, *logs, progress], None
+    logs: list[Log] = []
+    summary = None
     try:
+        for name in options.log:
+            logs.append(LOGS[name](place.folder, place.config.values()))
+        compile_seconds = _compile(place.config.training.backend)
+        callbacks = [place.checkpoints(), recorder, *logs, progress]
         history = fit(place.config, network, parts, callbacks, place.last if options.resume else None)
         if len(history) < place.config.training.epochs:
             print(f"stopped early: no improvement in {place.config.training.patience} epochs")

@@ -33,6 +33,9 @@ class Compressed:
     def of(cls, matrix: Any) -> Self:
         """The rows of a sparse matrix or array of scipy's, whichever form it has; it is not changed."""
         rows = matrix.tocsr()
+        given = cls(rows.data, rows.indices, rows.indptr, rows.shape[1])
+        if not given.sound:  # scipy itself would read what is not there
+            return given
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
@@ -54,6 +57,13 @@ class Compressed:
     def density(self) -> float:
         """Z / (N I)."""
         return len(self.values) / max(1, len(self) * self.width)
+
+    @property
+    def sound(self) -> bool:
+        """Whether all columns are there, and the rows follow each other: nobody checks that of a sparse matrix."""
+        inside = not self.columns.size or (self.columns.min() >= 0 and self.columns.max() < self.width)
+        ends = self.starts[0] == 0 and self.starts[-1] == len(self.values) == len(self.columns)
+        return bool(inside and ends and (np.diff(self.starts) >= 0).all())
 
     @property
     def longest(self) -> int:

@@ -14,7 +14,7 @@ HINT = "pip install 'fastnn-cpu[frames]'"
 
 def is_frame(source: Any) -> bool:
     """Whether a source is a data frame, not a name of a file."""
-    return hasattr(source, "columns") and hasattr(source, "shape")
+    return hasattr(type(source), "columns") and hasattr(type(source), "shape")
 
 
 def read(path: str | os.PathLike[str], label: int | str = 0) -> Table:
@@ -44,37 +44,44 @@ def read(path: str | os.PathLike[str], label: int | str = 0) -> Table:
 def read_features(path: str | os.PathLike[str], label: int | str | None = None) -> np.ndarray:
     """Read a Parquet file of features: array (N, I); `label` is a column to leave out. Errors as of `read`."""
     frame = _frame(_parquet(path), str(path))
-    columns = frame.columns if label is None else _without(frame.columns, label, str(path))
-    return _features(frame, columns, str(path))
+    return _features(frame, None if label is None else _place(frame, label, str(path)), str(path))
 
 
 def table(frame: Any, label: int | str = 0, path: str = "the frame") -> Table:
     """Bring a data frame into the form that files come in; parameters and errors as of `read`."""
     known = _frame(frame, path)
-    others = _without(known.columns, label, path)
-    (name,) = set(known.columns) - set(others)
-    labels = known[name]
+    place = _place(known, label, path)
+    labels = known[:, place]
     if missing := int(labels.null_count()):
-        raise DataError(f"{path}: the label {name!r} is missing in {missing} rows; drop them")
+        raise DataError(f"{path}: the label {_names(known)[place]!r} is missing in {missing} rows; drop them")
     values = labels.to_numpy()
     if not (labels.dtype.is_numeric() or values.dtype.kind == "b"):
         values = np.array([str(value) for value in labels.to_list()], object)
-    return Table(_features(known, others, path), values, path)
+    return Table(_features(known, place, path), values, path)
 
 
 def _parquet(path: str | os.PathLike[str]) -> Any:
     try:
-        from pyarrow import ArrowException, parquet
+        import pyarrow
+        from pyarrow import parquet
     except ImportError:
         raise MissingExtraError(f"Parquet files need pyarrow: {HINT}") from None
     with opened(path) as (file, size):
         try:
-            content = parquet.ParquetFile(file)
-            promised = content.metadata.num_rows * content.metadata.num_columns * 4
-            if promised > expansion_limit(size):
-                raise DataError(f"{path} claims to expand from {size} to {promised} bytes; it is refused")
-            return content.read()
-        except (ArrowException, OSError, ValueError) as error:
+            schema, limit = parquet.ParquetFile(file).schema_arrow, expansion_limit(size)
+            nested = [field.name for field in schema if pyarrow.types.is_nested(field.type)]
+            if nested:
+                raise DataError(f"{path}: the column {nested[0]!r} holds lists or structures, not numbers; drop it")
+            # words that come again are kept once: as many of them as you like fit into a small file
+            words = [field.name for field in schema if not pyarrow.types.is_primitive(field.type)]
+            content, batches, taken = parquet.ParquetFile(file, read_dictionary=words), [], 0
+            for batch in content.iter_batches():
+                batches.append(batch)
+                taken += batch.nbytes
+                if taken > limit:
+                    raise DataError(f"{path} expands from {size} to more than {limit} bytes; it is refused")
+            return pyarrow.Table.from_batches(batches, content.schema_arrow)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{path} is damaged or no Parquet file ({str(error).splitlines()[0]})") from None
@@ -87,32 +94,37 @@ def _frame(frame: Any, path: str) -> Any:
         raise MissingExtraError(f"data frames need narwhals: {HINT}") from None
     try:
         return nw.from_native(frame, eager_only=True)
-    except TypeError:
-        raise DataError(
-            f"{path} is of the type {type(frame).__name__}; give a frame of pandas, polars or Arrow"
-        ) from None
+    except Exception as error:  # whatever narwhals and the library below raise of what is no plain frame
+        words = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} is no frame of pandas, polars or Arrow with named columns ({words})") from None
 
 
-def _without(columns: list[str], label: int | str, path: str) -> list[str]:
-    """All columns but the label's."""
+def _names(frame: Any) -> list[str]:
+    return [str(name) for name in frame.columns]
+
+
+def _place(frame: Any, label: int | str, path: str) -> int:
+    """The number of the label's column."""
+    names = _names(frame)
     if isinstance(label, str):
-        if label not in columns:
-            raise DataError(f"{path} has no column {label!r}; it has {', '.join(columns[:20])}")
-    elif not -len(columns) <= label < len(columns):
-        raise DataError(f"{path} has {len(columns)} columns, and no column {label}")
-    else:
-        label = columns[label]
-    return [name for name in columns if name != label]
+        if label not in names:
+            raise DataError(f"{path} has no column {label!r}; it has {', '.join(names[:20])}")
+        return names.index(label)
+    if not -len(names) <= label < len(names):
+        raise DataError(f"{path} has {len(names)} columns, and no column {label}")
+    return label % len(names)
 
 
-def _features(frame: Any, columns: list[str], path: str) -> np.ndarray:
+def _features(frame: Any, label: int | None, path: str) -> np.ndarray:
+    """All columns but the label's."""
     found = []
-    for name in columns:
-        column = frame[name]
+    for place, name in enumerate(_names(frame)):
+        if place == label:
+            continue
+        column = frame[:, place]
         if not (column.dtype.is_numeric() or str(column.dtype) == "Boolean"):
-            raise DataError(
-                f"{path}: the column {name!r} is of the type {column.dtype}, not a number; encode or drop it"
-            )
+            kind = column.dtype
+            raise DataError(f"{path}: the column {name!r} is of the type {kind}, not a number; encode or drop it")
         if missing := int(column.null_count()):
             raise DataError(f"{path}: the column {name!r} is missing in {missing} rows; fill or drop them")
         found.append(column.to_numpy())

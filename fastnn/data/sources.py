@@ -66,10 +66,12 @@ def _tables(source: Any, label: int | str) -> list[Table]:
     """The training table of a source and, if it has one, the test table."""
     if frames.is_frame(source):
         return [frames.table(source, label)]
+    if not isinstance(source, (str, os.PathLike)):
+        raise DataError(f'data come from a file, a folder, a URL, a frame or "mnist", not from {type(source).__name__}')
     if source == "mnist":
         return mnist.read()
     if is_url(source):
-        source = fetch(source)
+        source = fetch(str(source))
     name = os.fspath(source).lower()
     if os.path.isdir(source):
         if idx.find(source):

@@ -6,6 +6,7 @@ The page itself is page.html: its script computes what the reference kernels do,
 import base64
 import html
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def save(path: str | os.PathLike[str], network: Network, weights: str = "float32
         "scale": net.scale,
         "shift": net.shift,
         "loss": net.loss,
-        "image": about.get("image"),
+        "image": _image(network),
         "largest": about.get("largest") or BYTES,
         "classes": _classes(network),
         "features": about.get("features"),
@@ -68,11 +69,20 @@ def save(path: str | os.PathLike[str], network: Network, weights: str = "float32
     write_atomically(path, page)
 
 
+def _image(network: Network) -> list[int] | None:
+    """Height and width, if the inputs are that many pixels."""
+    image = network.metadata.get("image")
+    return image if image and math.prod(image) == network.architecture.widths[0] else None
+
+
 def _classes(network: Network) -> list[str] | None:
     if not network.classifies:
         return None
     count = max(2, network.architecture.widths[-1])
-    return [str(name) for name in network.metadata.get("classes") or range(count)]
+    names = [str(name) for name in network.metadata.get("classes") or range(count)]
+    if len(names) != count:
+        raise ConfigError(f"the model has {count} classes, but its description names {len(names)}")
+    return names
 
 
 def load(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:

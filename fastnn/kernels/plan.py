@@ -127,6 +127,7 @@ PAIRS = 11  # (ROOM, 2): the same by columns, the sample and behind it the value
 BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
 SCRATCH_WORDS = 13
 
+SMALL_ROOM = 2**20  # values of a batch for which nobody counts how many are not zero
 DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
@@ -176,9 +177,6 @@ def longest_row(X: np.ndarray) -> int:
     return max((int(np.count_nonzero(X[at : at + some], axis=1).max()) for at in range(0, len(X), some)), default=0)
 
 
-SMALL_ROOM = 2**20  # values
-
-
 def prepare(job: Job, batch: int, everything: bool) -> Plan:
     """The plan for batches of `batch` samples: made at the first call, and kept with the job.
 
@@ -186,7 +184,9 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     """
     examples = job.examples
     samples, slots = len(examples) if everything else 0, len(job.state)
-    key = (batch, job.threads, everything, samples, input_of(examples.X), job.clip_norm > 0, slots)
+    # in training augmented images may be more or less dense from epoch to epoch, and go one way all the same
+    way = everything and sparse(job, batch)
+    key = (batch, job.threads, everything, samples, input_of(examples.X), way, job.clip_norm > 0, slots)
     plan: Plan | None = job.workspace
     if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job, batch)):
         plan = job.workspace = allocate(job, batch, everything, key)
@@ -446,6 +446,5 @@ def _fill_in(plan: Plan, job: Job) -> None:
     plan.layers[:, AT_W] = parameters + 4 * plan.layers[:, OFFSET]
     plan.layers[0, ROW_STEP], plan.layers[0, PANEL_STEP] = plan.layers[0, STRIDE], PANEL
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]
-    settings = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
-    plan.numbers[:JOB_NUMBERS] = settings
+    plan.numbers[:JOB_NUMBERS] = job.first, job.second, job.weight_decay, job.clip_norm, job.label_smoothing, classes
     plan.given[:] = [part for part in given if part is not None]

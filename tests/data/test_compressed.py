@@ -109,3 +109,25 @@ def test_what_cannot_be_used_is_named():
         net.predict(X[:, :3])
     with pytest.raises(DataError, match="cannot be augmented"):
         net.fit(X[:1], [0], augment=Augment(noise=1.0))
+
+
+@pytest.mark.parametrize("column", [-1, -(2**30), 4, 2**40])
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+def test_columns_that_are_not_there_are_refused(column, backend):
+    X = sparse.csr_array(np.float32([[0, 0, 1, 0], [0, 2, 0, 1]]))
+    X.indices = X.indices.astype(np.int64)
+    X.indices[1] = column
+    with pytest.raises(DataError, match="damaged sparse matrix"):
+        MLP.from_sizes([4, 2]).outputs(X, backend)
+
+
+def test_complex_values_are_refused():
+    with pytest.raises(DataError, match="complex"):
+        MLP.from_sizes([4, 2]).predict(sparse.csr_array(np.ones((2, 4), complex)))
+
+
+def test_a_prediction_does_not_depend_on_those_before():
+    net, full, few = MLP.from_sizes([500, 64, 3]), matrix(300, 500, 1.0), matrix(300, 500, 0.02)
+    before = net.predict_proba(full)
+    net.predict_proba(few)
+    np.testing.assert_array_equal(net.predict_proba(full), before)

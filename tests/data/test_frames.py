@@ -102,7 +102,7 @@ def test_a_parquet_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypa
     zeros = pyarrow.table({f"c{k}": np.zeros(100_000, np.float32) for k in range(4)})
     parquet.write_table(zeros, tmp_path / "a.parquet")
     monkeypatch.setattr("fastnn.data.reading.FREE_EXPANSION", 2**20)
-    with pytest.raises(DataError, match="claims to expand"):
+    with pytest.raises(DataError, match="expands from"):
         load(tmp_path / "a.parquet")
 
 
@@ -118,3 +118,36 @@ def test_without_a_package_the_command_is_named(tmp_path, monkeypatch, package):
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[frames\]'"):
         load(tmp_path / "a.parquet", "kind")
+
+
+def test_names_that_are_numbers_and_labels_from_the_end():
+    data, _ = load(pandas.DataFrame(np.float32([[0.5, 1], [1.5, 0]])), -1)
+    assert (data.X.tolist(), data.y.tolist()) == ([[0.5], [1.5]], [1, 0])
+    with pytest.raises(DataError, match="has no column 'y'; it has 0, 1"):
+        load(pandas.DataFrame(np.zeros((2, 2))), "y")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pandas.DataFrame([[1, 2, 3]], columns=["a", "a", "b"]),
+        polars.DataFrame({"a": [1], "b": [2]}).lazy(),
+        np.zeros((3, 2)),
+        None,
+    ],
+    ids=["twice", "lazy", "array", "nothing"],
+)
+def test_what_is_no_plain_frame_is_one_line(frame):
+    with pytest.raises(DataError) as caught:
+        load(frame, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_and_repeated_words_do_not_fill_the_memory(tmp_path, monkeypatch):
+    parquet.write_table(pyarrow.table({"y": [0], "a": [list(range(100_000))]}), tmp_path / "lists.parquet")
+    with pytest.raises(DataError, match="the column 'a' holds lists"):
+        load(tmp_path / "lists.parquet")
+    words = pyarrow.table({"y": ["w" * 1000, "v"] * 25_000, "a": np.arange(50_000)})
+    parquet.write_table(words, tmp_path / "words.parquet")
+    monkeypatch.setattr("fastnn.data.reading.FREE_EXPANSION", 2**20)  # as text these would be 25 MB
+    assert load(tmp_path / "words.parquet", "y")[0].classes == ("v", "w" * 1000)

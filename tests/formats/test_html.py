@@ -186,3 +186,10 @@ def test_a_page_cannot_be_loaded(tmp_path):
     MLP.from_sizes([3, 2]).save(tmp_path / "net.html")
     with pytest.raises(ModelFileError, match="reads none"):
         fastnn.load(tmp_path / "net.html")
+
+
+def test_an_image_of_another_size_is_no_place_to_draw(tmp_path):
+    net = MLP.from_sizes([4, 2])
+    net.metadata["image"] = [28, 28]
+    html.save(tmp_path / "net.html", net)
+    assert '"image": null' in (tmp_path / "net.html").read_text(encoding="utf-8")
