@@ -7,8 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from fastnn.callbacks import History
+from fastnn.cli.console import make_console
 from fastnn.cli.options import add_options, add_source, config_of, given_options
 from fastnn.cli.tune import resolved
 from fastnn.config import Config
@@ -93,8 +96,26 @@ def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) 
             log.close(summary)
     accuracy = "" if summary["test_accuracy"] is None else f"accuracy {summary['test_accuracy']:.2%}  "
     print(f"test  {accuracy}loss {summary['test_loss']:.4f}  (model of epoch {summary['best_epoch']})")
+    _show(summary)
     print(f"model, history and pictures are in {place.folder}")
     return 0
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    """What the run came to, as a table."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    forms = {"accuracy": "{:.2%}", "loss": "{:.4f}"} if summary["test_accuracy"] is not None else {"loss": "{:.4f}"}
+    table = Table("set", box=SIMPLE_HEAD)
+    for name in forms:
+        table.add_column(name, justify="right")
+    for part, title in (("val", "validation"), ("test", "test")):
+        if summary[f"{part}_loss"] is not None:
+            table.add_row(title, *(form.format(summary[f"{part}_{name}"]) for name, form in forms.items()))
+    table.add_section()
+    table.add_row("training", *["", f"{summary['train_seconds']:.1f} s"][-len(forms) :])
+    make_console().print(table)
 
 
 def _compile(name: str) -> float:
