@@ -325,7 +325,7 @@ def sizes(rows: Sequence[Mapping[str, Any]], chosen: int, path: str | os.PathLik
     with picture(path, 8.8, 3.7) as figure:
         for axes, (title, key) in zip(figure.subplots(1, 2), titles, strict=True):
             for state, color, size in (("pruned", MUTED, 12), ("complete", BLUE, 26)):
-                shown = [row for row in rows if row["state"] == state and math.isfinite(row["value"])]
+                shown = [row for row in rows if row["state"] == state and row["value"] is not None]
                 axes.scatter([row["cost"] for row in shown], [row[key] for row in shown], size, color, label=state)
             best = next(row for row in rows if row["number"] == chosen)
             axes.scatter([best["cost"]], [best[key]], 90, "none", edgecolors=ORANGE, linewidths=1.8, label="chosen")
@@ -335,7 +335,7 @@ def sizes(rows: Sequence[Mapping[str, Any]], chosen: int, path: str | os.PathLik
             axes.set_xlabel("multiply-adds of a sample, forward")
             axes.set_title(title)
             if key == "value":
-                good = [row["value"] for row in rows if row["state"] == "complete"]
+                good = [row["value"] for row in rows if row["state"] == "complete" and row["value"] is not None]
                 reach = max(good) - min(good) + 1e-3
                 axes.set_ylim(min(good) - reach, max(good) + reach / 4)
                 axes.legend(frameon=False, fontsize=8)

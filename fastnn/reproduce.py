@@ -6,6 +6,7 @@ the right maths gives, and why.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from time import perf_counter
 from typing import Any
 
@@ -52,9 +53,16 @@ CLAIMS = (
         "a-sigmoid-100",
         "100 units: 40%",
         0.94,
-        "wrong: its layers share one activation object, so one layer's mask was overwritten by another's",
+        "wrong: not the units were too many but the step too large for them; right gradients with a rate of 0.1 reach "
+        "this, and with 0.4 they fall to 40% too (by_rate in reproduce.json)",
     ),
-    Claim("A", "a-dropout", "dropout helps", 0.94, "see dropout.png: by hidden size, with it and without"),
+    Claim(
+        "A",
+        "a-dropout",
+        "dropout helps",
+        0.94,
+        "by some tenths of a percent with 25 and 50 units, not with 100 and 200; it harms 10 (dropout.png, one seed)",
+    ),
     Claim("B", "b", "97% in about 20 epochs", 0.97),
     Claim("B", "b-augmented", "97% in about 20 epochs", 0.97, "digits so far displaced take about twice the epochs"),
     Claim(
@@ -62,8 +70,8 @@ CLAIMS = (
         "c",
         "no figure",
         0.8,
-        "its own gradients, which leave the output's bias where it was and divide by held-out rows too, end at a "
-        "higher loss on the test rows",
+        "its own gradients, which leave the output's bias where it was and divide by held-out rows too, end at as good "
+        "an accuracy here and a slightly higher loss on the test rows",
         faulty=True,
     ),
     Claim("D", "d", "94.5%", 0.945, "the epoch that is best by validation, which the project never looked at"),
@@ -74,6 +82,7 @@ CLAIMS = (
     Claim("E", "e-32", "83% the worst of four", 0.83),
 )
 PROJECTS = tuple(dict.fromkeys(claim.project for claim in CLAIMS))
+RATES = (0.1, 0.2, 0.4)
 SIZES = (10, 25, 50, 100, 200)  # hidden units of A's dropout experiment
 
 
@@ -81,7 +90,7 @@ SIZES = (10, 25, 50, 100, 200)  # hidden units of A's dropout experiment
 class Outcome:
     """What came of a claim: test accuracy, seconds of training, and the lines of its history.
 
-    `faulty` is the test loss that the project's own gradients lead to, if they were run.
+    `faulty` are the test accuracy and loss that the project's own gradients lead to, if they were run.
     """
 
     claim: Claim
@@ -89,12 +98,12 @@ class Outcome:
     loss: float
     seconds: float
     history: History
-    faulty: float | None = None
+    faulty: tuple[float, float] | None = None
 
     @property
     def reached(self) -> bool:
         """Whether the claim is reached or beaten."""
-        return self.accuracy >= self.claim.least and (self.faulty is None or self.loss < self.faulty)
+        return self.accuracy >= self.claim.least and (self.faulty is None or self.loss < self.faulty[1])
 
     def row(self) -> dict[str, Any]:
         """As it is stored."""
@@ -103,7 +112,8 @@ class Outcome:
             "accuracy": self.accuracy,
             "loss": self.loss,
             "seconds": self.seconds,
-            "loss_of_faulty": self.faulty,
+            "faulty_accuracy": self.faulty and self.faulty[0],
+            "faulty_loss": self.faulty and self.faulty[1],
             "reached": self.reached,
             "training_loss": self.history["loss"],
             "training_accuracy": self.history["accuracy"],
@@ -148,7 +158,7 @@ def reproduce(projects: Sequence[str], changes: Values) -> Iterator[Outcome]:
         if claim.faulty:
             other = build(config, parts)
             fit_faulty(other, parts, config)
-            _, faulty = test(other, parts, config)
+            faulty = test(other, parts, config)
         outcome = Outcome(claim, *test(network, parts, config), seconds, history, faulty)
         yield outcome
 
@@ -167,6 +177,18 @@ def fit_faulty(network: MLP, parts: Parts, config: Config) -> None:
         for values, slopes in zip(network.parameters(), gradients, strict=True):
             for value, slope in zip(values, slopes, strict=True):
                 value -= np.float32(rate) * slope
+
+
+def by_rate(changes: Values) -> list[dict[str, Any]]:
+    """What A's 40% came of: test accuracy of 784-h-10, sigmoid, by h and learning rate."""
+    data: Data = {}
+    found = []
+    for units, rate in product((50, 100), RATES):
+        over = {"network.hidden": (units,), "optimizer.learning_rate": rate}
+        config = Config.of(recipes.read("a-sigmoid-100"), changes, over)
+        network, parts, _, _ = train(config, data)
+        found.append({"units": units, "learning_rate": rate, "accuracy": test(network, parts, config)[0]})
+    return found
 
 
 def dropout_by_size(changes: Values) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@ optimization framework", KDD 2019. Trials that lag behind are ended by successiv
 Rostamizadeh, Talwalkar: "Hyperband", JMLR 18, 2018. Test rows are never looked at.
 """
 
+import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,8 +31,8 @@ Suggest = Callable[["Trial", Config], dict[str, Any]]
 
 
 def _hidden(trial: "Trial", config: Config) -> dict[str, Any]:
-    units, layers = trial.suggest_int("units", LEAST, MOST, log=True), len(config.network.hidden)
-    return {"network.hidden": (units,) * max(layers, 1)}
+    hidden = config.network.hidden
+    return {"network.hidden": (trial.suggest_int("units", LEAST, MOST, log=True),) * max(len(hidden), 1)}
 
 
 def _depth(trial: "Trial", config: Config) -> dict[str, Any]:
@@ -60,17 +62,23 @@ SPACE: dict[str, Suggest] = {
 }
 
 
+SEARCHED = {"hidden": "network.hidden", "depth": "network.hidden", "learning_rate": "optimizer.learning_rate",
+            "batch_size": "training.batch_size", "dropout": "network.dropout"}  # fmt: skip
+FREE = ("training.threads",)  # what may differ between processes of a study
+
+
 @dataclass(frozen=True)
 class Row:
     """A trial: what it was, how good by validation (accuracy; of a regression minus the loss), and what it cost.
 
-    `cost` are the multiply-adds of a sample forward; `state` is complete, pruned or failed.
+    `value` is None if it diverged at once. `cost` are the multiply-adds of a sample forward; `state` is complete,
+    pruned or failed.
     """
 
     number: int
     state: str
     hidden: tuple[int, ...]
-    value: float
+    value: float | None
     cost: int
     seconds: float
     settings: dict[str, Any]
@@ -127,8 +135,29 @@ def open_study(storage: str | None, name: str, seed: int) -> "Study":
             if storage is None or attempt + 1 == ATTEMPTS:
                 raise ConfigError(f"cannot open the study {name!r} in {storage}: {error}") from None
             sleep(0.1 * 2**attempt)
-    study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32, n_startup_trials=5)
+    if study.direction != optuna.study.StudyDirection.MAXIMIZE:
+        raise ConfigError(f"the study {name!r} in {storage} is minimized; this search maximizes: give another --study")
+    # who shares a study must not draw what another one draws
+    own = seed if storage is None else int.from_bytes(os.urandom(4), "big")
+    study.sampler = optuna.samplers.TPESampler(seed=own, n_startup_trials=5)
     return study
+
+
+def _claim(study: "Study", config: Config, parts: Parts, asked: Sequence[str]) -> None:
+    """Write what a study is of into it; ConfigError if it is of something else."""
+    names = {name for name in SPACE if name in ("hidden", *asked)}
+    searched = {"network.hidden", *(SEARCHED[name] for name in names)}
+    wanted = {name: value for name, value in config.values().items() if name not in searched and name not in FREE}
+    wanted |= {"search": sorted(names), "rows": len(parts.train), "features": parts.train.X.shape[1]}
+    now = json.loads(json.dumps(wanted))
+    before = study.user_attrs.get("fastnn")
+    if before is None:
+        study.set_user_attr("fastnn", now)
+        return
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise ConfigError(f"the study {study.study_name!r} was begun with {name} = {before.get(name)!r}, "
+                              f"not {now.get(name)!r}: give another --study, or the same settings")  # fmt: skip
 
 
 def search(
@@ -160,7 +189,8 @@ def search(
 
     if parts.validation is None:
         raise ConfigError("the search needs a validation set: set validation to a part of the rows")
-    over = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    _claim(study, config, parts, asked)
+    over = (TrialState.COMPLETE, TrialState.PRUNED)  # one that was interrupted is tried again
 
     def attempt(trial: "Trial") -> float:
         start, settings = perf_counter(), config
@@ -198,7 +228,8 @@ def rows(study: "Study") -> list[Row]:
 
 
 def _row(trial: Any) -> Row:
-    reached = max(trial.intermediate_values.values(), default=-math.inf) if trial.value is None else trial.value
+    reached = max(trial.intermediate_values.values(), default=None) if trial.value is None else trial.value
+    reached = None if reached is None or not math.isfinite(reached) else reached
     about = trial.user_attrs
     return Row(trial.number, trial.state.name.lower(), tuple(about.get("hidden", ())), reached, about.get("cost", 0),
                about.get("seconds", 0.0), about.get("settings", {}))  # fmt: skip
@@ -215,9 +246,10 @@ def winner(found: Sequence[Row], judged: int, classes: bool) -> Row:
     ConfigError
         No trial was completed.
     """
-    complete = [row for row in found if row.state == "complete"]
+    complete = [(row, row.value) for row in found if row.state == "complete" and row.value is not None]
     if not complete:
         raise ConfigError("no trial was completed; give more --trials, or fewer epochs each")
-    best = max(row.value for row in complete)
+    best = max(value for _, value in complete)
     slack = math.sqrt(max(best * (1 - best), 0.0) / judged) if classes else abs(best) / 100
-    return min((row for row in complete if row.value >= best - slack), key=lambda row: (row.cost, -row.value))
+    good = [(row.cost, -value, row.number, row) for row, value in complete if value >= best - slack]
+    return min(good)[-1]

@@ -11,7 +11,8 @@ from fastnn.cli.options import add_options, given_options
 from fastnn.errors import ConfigError, MissingExtraError, OutputError
 from fastnn.files import write_atomically
 from fastnn.kernels import backend
-from fastnn.reproduce import PROJECTS, Outcome, dropout_by_size, reproduce
+from fastnn.reproduce import PROJECTS, Outcome, by_rate, dropout_by_size, reproduce
+from fastnn.settings import nearest
 
 HEAD = ("project", "recipe", "claimed", "must reach", "reached", "seconds", "")
 
@@ -30,7 +31,8 @@ def run(options: argparse.Namespace) -> int:
     changes, folder = given_options(options), Path(options.out)
     for name in options.projects:
         if name not in (*PROJECTS, "all"):
-            raise ConfigError(f"there is no project {name!r}; the projects are {', '.join(PROJECTS)}, or all")
+            hint = nearest(name.upper(), PROJECTS)
+            raise ConfigError(f"there is no project {name!r}; the projects are {', '.join(PROJECTS)}, or all{hint}")
     everything = not options.projects or "all" in options.projects
     projects = PROJECTS if everything else tuple(options.projects)
     try:
@@ -42,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     for outcome in reproduce(projects, changes):
         outcomes.append(outcome)
         print(f"{outcome.claim.recipe}: {outcome.accuracy:.2%} in {outcome.seconds:.1f} s", flush=True)
-    sizes = dropout_by_size(changes) if "A" in projects else []
-    _store(folder, outcomes, sizes, time.perf_counter() - start)
+    about_a = {"by_rate": by_rate(changes), "dropout_by_size": dropout_by_size(changes)} if "A" in projects else {}
+    _store(folder, outcomes, about_a, time.perf_counter() - start)
     rows = [_words(outcome) for outcome in outcomes]
     _print_table(rows, outcomes)
     short = [outcome for outcome in outcomes if not outcome.reached]
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 def _words(outcome: Outcome) -> tuple[str, ...]:
     claim = outcome.claim
     least = f"{claim.least:.1%}" + (
-        "" if outcome.faulty is None else f", loss {outcome.loss:.3f} < {outcome.faulty:.3f}"
+        "" if outcome.faulty is None else f", loss {outcome.loss:.4f} < {outcome.faulty[1]:.4f}"
     )
     reached, verdict = f"{outcome.accuracy:.2%}", "ok" if outcome.reached else "FALLS SHORT"
     return claim.project, claim.recipe, claim.claimed, least, reached, f"{outcome.seconds:.1f}", verdict
@@ -78,8 +80,8 @@ def _print_table(rows: list[tuple[str, ...]], outcomes: list[Outcome]) -> None:
             console.print(f"{outcome.claim.recipe}: {outcome.claim.finding}")
 
 
-def _store(folder: Path, outcomes: list[Outcome], sizes: list[dict[str, Any]], seconds: float) -> None:
-    report = {"seconds": seconds, "rows": [outcome.row() for outcome in outcomes], "dropout_by_size": sizes}
+def _store(folder: Path, outcomes: list[Outcome], about_a: dict[str, list[dict[str, Any]]], seconds: float) -> None:
+    report = {"seconds": seconds, "rows": [outcome.row() for outcome in outcomes], **about_a}
     write_atomically(folder / "reproduce.json", json.dumps(report, indent=2) + "\n")
     lines = [HEAD, tuple("---" for _ in HEAD), *(_words(outcome) for outcome in outcomes)]
     notes = [f"- {outcome.claim.recipe}: {outcome.claim.finding}" for outcome in outcomes if outcome.claim.finding]
@@ -92,7 +94,7 @@ def _store(folder: Path, outcomes: list[Outcome], sizes: list[dict[str, Any]], s
                          for outcome in outcomes if outcome.claim.project == "E"}  # fmt: skip
         if architectures:
             plots.several_curves(architectures, folder / "architectures.png", "E: four architectures, full batch")
-        if sizes:
-            plots.by_size(sizes, folder / "dropout.png", "A: dropout by hidden size")
+        if about_a:
+            plots.by_size(about_a["dropout_by_size"], folder / "dropout.png", "A: dropout by hidden size")
     except MissingExtraError as error:
         print(error)

@@ -52,9 +52,15 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     parts = Parts.of(config)
-    best, found = find(config, parts, options.search, options.trials, options.storage, options.study)
+    if config.network.hidden == "auto":  # that is what the search is for
+        config = Config.of(config.values(), {"network.hidden": start_of(config)})
+    try:
+        best, found = find(config, parts, options.search, options.trials, options.storage, options.study)
+    except KeyboardInterrupt:
+        again = "the same command goes on" if options.storage else "with --storage the same command would go on"
+        raise KeyboardInterrupt(f"interrupted; {again}") from None
     report = {"winner": asdict(best), "trials": [asdict(row) for row in found]}
-    write_atomically(folder / "trials.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(folder / "trials.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / "best.toml", Config.of(config.values(), best.settings).to_toml())
     try:
         from fastnn import plots
@@ -79,11 +85,17 @@ def find(
     return winner(found, judged, parts.train.classes is not None), found
 
 
+def start_of(config: Config) -> tuple[int, ...]:
+    """Hidden layers to begin with where they are "auto": as many as the activations or dropout rates say."""
+    several = (config.network.activation, config.network.dropout)
+    return (100,) * max(1, *(len(values) for values in several if isinstance(values, tuple)), 1)
+
+
 def resolved(config: Config, parts: Parts) -> Config:
     """The settings with the hidden units that a search finds, where they are "auto"."""
     if config.network.hidden != "auto":
         return config
-    start = Config.of(config.values(), {"network.hidden": (100,)})
+    start = Config.of(config.values(), {"network.hidden": start_of(config)})
     print(f"searching the hidden units, {AUTO_TRIALS} trials:", flush=True)
     best, _ = find(start, parts, (), AUTO_TRIALS)
     print(f"chosen: {','.join(map(str, best.hidden))}", flush=True)
@@ -93,7 +105,9 @@ def resolved(config: Config, parts: Parts) -> Config:
 def _words(row: Row) -> str:
     more = [f"{name.rpartition('.')[2]} {value:.3g}" for name, value in row.settings.items()
             if isinstance(value, (int, float))]  # fmt: skip
-    value = f"accuracy {row.value:.2%}" if row.value >= 0 else f"loss {-row.value:.4g}"
+    value = "diverged"
+    if row.value is not None:
+        value = f"accuracy {row.value:.2%}" if row.value >= 0 else f"loss {-row.value:.4g}"
     hidden = "-".join(map(str, row.hidden))
     words = [f"trial {row.number}", f"hidden {hidden}", *more, value, f"{row.seconds:.1f} s", row.state]
     return "  ".join(words)

@@ -71,7 +71,11 @@ def load(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
         tensors = {}
         for layer, (W, b) in enumerate(zip(form["weights"], form["biases"], strict=True)):
             tensors[f"layers.{layer}.weight"], tensors[f"layers.{layer}.bias"] = _numbers(W), _numbers(b)
-        return restore(path, form["description"], tensors, kind)
+        network = restore(path, form["description"], tensors, kind)
+        for name, values in (("sizes", network.architecture.widths), ("activations", network.architecture.activations)):
+            if list(form[name]) != list(values):
+                raise ModelFileError(f"{path}: {name} are {form[name]}, but the rest of it says {[*values]}")
+        return network
     except ModelFileError:
         raise
     except WRONG as error:

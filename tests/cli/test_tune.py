@@ -37,6 +37,35 @@ def test_two_processes_share_a_study(table, tmp_path):
     assert 6 <= trials <= 7  # the other may have begun one more when the last of six ended
     found = [json.loads((tmp_path / name / "trials.json").read_text())["trials"] for name in ("one", "two")]
     assert max(map(len, found)) == trials
+    units = [trial["hidden"][0] for trial in max(found, key=len)]
+    assert len(set(units)) > trials - 2, "the processes draw different numbers"
+
+
+def test_a_study_of_something_else_is_refused(fastnn, table, tmp_path):
+    words = ["tune", "--data", table, *SMALL, "--trials", 1, "--storage", f"sqlite:///{tmp_path / 'study.db'}"]
+    assert fastnn(*words, "--out", tmp_path / "one")[0] == 0
+    for more, name in ((("--activation", "tanh"), "network.activation"), (("--search", "dropout"), "network.dropout")):
+        code, _, err = fastnn(*words, *more, "--out", tmp_path / "two")
+        assert code == 2
+        assert f"was begun with {name} = " in err
+        assert err.count("\n") == 1
+    code, said, _ = fastnn(*words, "--trials", 2, "--out", tmp_path / "three")
+    assert code == 0
+    assert said.count("trial ") == 2  # one more, and the winner
+
+
+def test_auto_is_what_is_searched(fastnn, table, tmp_path):
+    out = tmp_path / "tuned"
+    assert fastnn("tune", "--data", table, *SMALL, "--trials", 1, "--hidden", "auto", "--out", out)[0] == 0
+    assert len(json.loads((out / "trials.json").read_text())["winner"]["hidden"]) == 1
+
+
+def test_a_trial_that_diverges_is_none_in_the_report(fastnn, table, tmp_path):
+    words = ["--trials", 3, "--optimizer", "sgd", "--learning-rate", 1e30, "--search", "learning_rate"]
+    code, said, err = fastnn("tune", "--data", table, *SMALL, *words, "--out", tmp_path)
+    assert code == 2
+    assert "diverged" in said
+    assert "no trial was completed" in err
 
 
 def test_hidden_auto_is_searched_first(train, tmp_path, monkeypatch):

@@ -108,3 +108,12 @@ def test_no_file_and_no_folder(tmp_path):
         load(tmp_path / "folder.json")
     with pytest.raises(OutputError):
         MLP([Input(1), Dense(1)]).save(tmp_path / "absent" / "model.json")
+
+
+@pytest.mark.parametrize(("name", "value"), [("sizes", [3, 5, 2]), ("activations", ["relu", "softmax"])])
+def test_what_is_read_by_eye_must_be_true(saved, name, value):
+    _, path = saved
+    form = json.loads(path.read_text())
+    path.write_text(json.dumps(form | {name: value}))
+    with pytest.raises(ModelFileError, match=f"{name} are .* but the rest of it says"):
+        load(path)
