@@ -48,8 +48,9 @@ HIDDEN = text(
     f"an activation of hidden layers ({INNER})",
     lambda name: Architecture.of([Input(1), Dense(1, name), Dense(1)]),
     "NAME",
+    tuple(ACTIVATIONS),
 )
-OUTPUT = text(f"an activation ({', '.join(ACTIVATIONS)})", lambda name: Dense(1, name), "NAME")
+OUTPUT = text(f"an activation ({', '.join(ACTIVATIONS)})", lambda name: Dense(1, name), "NAME", tuple(ACTIVATIONS))
 WEIGHTS = text(
     "an initializer, such as he_normal or uniform(-0.5, 0.5)",
     lambda spec: initialize(spec, (1, 1), np.random.default_rng(0)),

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.errors import ConfigError
 from fastnn.layers import parse_call
+from fastnn.settings import nearest
 
 LARGEST = 1e30  # of an argument: products of weights must still fit into float32
 
@@ -123,7 +124,9 @@ def initialize(spec: str, shape: tuple[int, ...], rng: np.random.Generator) -> n
     """
     name, given = parse_call(spec, "initializer")
     if name not in INITIALIZERS:
-        raise ConfigError(f"unknown initializer {name!r}; choose one of {', '.join(INITIALIZERS)}")
+        raise ConfigError(
+            f"unknown initializer {name!r}; choose one of {', '.join(INITIALIZERS)}{nearest(name, INITIALIZERS)}"
+        )
     draw, arguments, defaults, by_width = INITIALIZERS[name]
     values = given or defaults
     if len(values) != len(arguments):

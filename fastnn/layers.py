@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import ConfigError
-from fastnn.settings import BELOW_ONE, COUNT, checked
+from fastnn.settings import BELOW_ONE, COUNT, checked, nearest
 
 LARGEST = float(np.finfo(np.float32).max)  # what the kernels calculate in
 LANES = 16  # rows of a weight matrix are padded to whole vectors of the widest kind: 16 float32 (AVX-512)
@@ -77,7 +77,7 @@ def parse_call(text: str, what: str) -> tuple[str, tuple[float, ...]]:
 
 def _one_of(name: str, table: dict[str, Any], what: str) -> str:
     if name not in table:
-        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}")
+        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}{nearest(name, table)}")
     return name
 
 

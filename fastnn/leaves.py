@@ -77,7 +77,7 @@ def _demand(condition: object) -> None:
         raise ValueError
 
 
-def text(says: str, judge: Callable[[str], object] = len, metavar: str = "TEXT") -> Kind:
+def text(says: str, judge: Callable[[str], object] = len, metavar: str = "TEXT", names: tuple[str, ...] = ()) -> Kind:
     """Text, not empty, that `judge` does not refuse by a ValueError (as each ConfigError is)."""
 
     def check(value: Any) -> str:
@@ -86,7 +86,7 @@ def text(says: str, judge: Callable[[str], object] = len, metavar: str = "TEXT")
         judge(value)
         return str(value)
 
-    return Kind(says, check, str, metavar)
+    return Kind(says, check, str, metavar, names)
 
 
 def sequence(item: Kind, says: str, length: int | None = None) -> Kind:

@@ -282,3 +282,15 @@ def test_files_that_cannot_be_read(tmp_path):
 
 def test_a_scale_may_be_written_as_a_number(tmp_path):
     assert read_toml(write(tmp_path, "[data]\nscale = 255")) == {"data.scale": "255"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"network.activation": "rel"}, r"network\.activation.*did you mean relu\?"),
+        ({"network.weight_init": "he_norml"}, r"network\.weight_init.*did you mean he_normal\?"),
+    ],
+)
+def test_a_value_that_is_nearly_one_is_told(values, message):
+    with pytest.raises(ConfigError, match=message):
+        Config.of(values)

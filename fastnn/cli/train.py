@@ -67,7 +67,7 @@ def _go_on(place: Run, options: argparse.Namespace) -> int:
 
 
 def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) -> int:
-    print(f"{place.config.data.source}: {parts}", network, sep="\n", flush=True)
+    print(f"{place.config.data.source}: {parts}", network, _settings(place.config), sep="\n", flush=True)
     progress, recorder = QuietProgress() if options.quiet_progress else Progress(), Recorder(place)
     logs: list[Log] = []
     summary = None
@@ -99,6 +99,14 @@ def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) 
     _show(summary)
     print(f"model, history and pictures are in {place.folder}")
     return 0
+
+
+def _settings(config: Config) -> str:
+    """How it is trained, in a line."""
+    training, optimizer = config.training, config.optimizer.make()
+    batch = f"batches of {training.batch_size}" if training.batch_size else "full batches"
+    words = [f"{training.epochs} epochs", batch, f"{optimizer.name}, rate {optimizer.learning_rate:g}"]
+    return ", ".join([*words, config.schedule.make().name, f"seed {training.seed}"])
 
 
 def _show(summary: Mapping[str, Any]) -> None:

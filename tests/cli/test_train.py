@@ -384,3 +384,9 @@ def test_ctrl_c_from_outside(table, tmp_path):
     assert process.returncode == 130
     assert err.startswith("fastnn: interrupted; go on with: fastnn train --resume ")
     assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_the_settings_are_said_before_it_begins(train, table, tmp_path):
+    code, out, _ = train("--data", table, "--epochs", 2, "--batch-size", 0, "--optimizer", "sgd", "--schedule", "step")
+    assert code == 0
+    assert "2 epochs, full batches, sgd, rate 0.1, step, seed 0\n" in out
