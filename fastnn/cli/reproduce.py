@@ -94,7 +94,7 @@ def _store(folder: Path, outcomes: list[Outcome], about_a: dict[str, list[dict[s
                          for outcome in outcomes if outcome.claim.project == "E"}  # fmt: skip
         if architectures:
             plots.several_curves(architectures, folder / "architectures.png", "E: four architectures, full batch")
-        if about_a:
+        if about_a.get("dropout_by_size"):
             plots.by_size(about_a["dropout_by_size"], folder / "dropout.png", "A: dropout by hidden size")
     except MissingExtraError as error:
         print(error)

@@ -65,6 +65,8 @@ def test_pictures_of_a_and_e(fastnn, small):
     }
     rows = json.loads((small / "out" / "reproduce.json").read_text())["dropout_by_size"]
     assert [row["units"] for row in rows] == [2, 4]
+    rates = json.loads((small / "out" / "reproduce.json").read_text())["by_rate"]
+    assert [(row["units"], row["learning_rate"]) for row in rates[:2]] == [(50, 0.1), (50, 0.2)]
 
 
 def test_faulty_gradients_leave_the_outputs_bias_where_it_was(small):
@@ -87,6 +89,7 @@ def test_an_unknown_project(refused):
 def test_without_a_name_all_are_run(fastnn, monkeypatch, tmp_path, words):
     asked = []
     monkeypatch.setattr(command, "reproduce", lambda projects, changes: asked.extend(projects) or [])
-    monkeypatch.setattr(command, "dropout_by_size", lambda changes: [])
+    for name in ("by_rate", "dropout_by_size"):
+        monkeypatch.setattr(command, name, lambda changes: [])
     assert fastnn("reproduce", *words, "--out", tmp_path / "out", "--backend", "reference")[0] == 0
     assert asked == list(PROJECTS)
