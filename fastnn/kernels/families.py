@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from fastnn.kernels.vectors import F32, FLOATS, INTS, WORD, word
 
 KINDS = {"at_int_": INTS, "at_": FLOATS, "x_": F32, "": WORD}  # of an argument, by how its name begins
-# Where Numba is not as expected, each part has functions of its own: the step took 18.6 s to compile so, else 14.1.
+# Where Numba is not as expected, each part has functions of its own: the step took 18.6 s to compile so, else 14.3.
 ONCE = hasattr(CPUCodeLibrary, "_optimize_final_module")
 
 # Of all that parts call so far: by a function's name its arguments' kinds, and what emits it.

@@ -155,7 +155,7 @@ def _list_values(b: Any, kind: int, at_x: Any, at_scale: Any, first: Any, last: 
         return [b.add(n, b.zext(b.ctpop(mask), WORD))]
 
     def sixteen(k: Any, inside: list[Any]) -> list[Any]:
-        """The same where the CPU itself moves what a mask names: 60,000 rows of 784 floats in 11 ms, so 5."""
+        """The same where the CPU itself moves what a mask names: 60,000 digits as floats in 8.6 ms, so 6.7."""
         k, (n,) = b.add(first, k), inside
         whole = ir.VectorType(I32, LANES)
         raw = b.load(b.bitcast(at(b, x, k), VECTOR.as_pointer()), align=4)
