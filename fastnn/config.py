@@ -66,6 +66,19 @@ BIASES = text(
 PAIR = sequence(whole(COUNT), "a height and a width", 2)
 IMAGE = replace(PAIR, parse=lambda words: PAIR.parse(words.replace("x", ",")), metavar="HxW")
 
+
+def _warp(value: Any) -> tuple[float, ...]:
+    try:
+        return Augment(elastic=value).elastic
+    except ConfigError:
+        raise ValueError from None  # the leaf says it, with its dotted name
+
+
+WARP = replace(
+    sequence(number(NOT_NEGATIVE), "nothing, or two numbers, alpha from 0 to 1000000 and sigma from 0.1 to 1000"),
+    check=_warp,
+)
+
 _optimizer = partial(setting, OPTIMIZERS.values(), None)
 _schedule = partial(setting, SCHEDULES.values(), None)
 _augment = partial(setting, [Augment], 0.0)
@@ -241,9 +254,7 @@ class AugmentSection(Section):
     scale: float = _augment("scale", "part of the size", "augment-scale")
     shear: float = _augment("shear", "degrees")
     noise: float = _augment("noise", "standard deviation, as a part of the range of values")
-    elastic: tuple[float, ...] = leaf(
-        (), sequence(number(NOT_NEGATIVE), "two numbers, alpha and sigma"), "alpha and sigma of a warp, such as 34,4"
-    )
+    elastic: tuple[float, ...] = leaf((), WARP, "alpha and sigma of a warp, such as 34,4")
 
     def __post_init__(self) -> None:
         super().__post_init__()

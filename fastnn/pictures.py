@@ -149,11 +149,17 @@ def predictions(
 
 
 def samples(
-    X: np.ndarray, image: tuple[int, int], labels: Sequence[str], path: str | os.PathLike[str], heading: str
+    X: np.ndarray,
+    image: tuple[int, int],
+    labels: Sequence[str],
+    path: str | os.PathLike[str],
+    heading: str,
+    footing: str,
+    columns: int = COLUMNS,
 ) -> None:
     """Show images with their labels; parameters and errors as of `grid`."""
     titles = [shorten(label, 12) for label in labels]
-    grid(X.reshape(-1, *image), titles, [""] * len(X), path, heading, "one column a class", len(set(labels)))
+    grid(X.reshape(-1, *image), titles, [""] * len(X), path, heading, footing, columns)
 
 
 def before_and_after(

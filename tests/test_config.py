@@ -236,7 +236,8 @@ def test_paths_become_absolute_and_words_stay(tmp_path, monkeypatch):
             r"optimizer sgd knows no setting 'beta1'; its settings are learning_rate",
         ),
         ({"schedule.name": "constant", "schedule.k": 1}, "schedule constant knows no setting 'k'"),
-        ({"augment.elastic": [1]}, "elastic of augment must be empty or two numbers"),
+        ({"augment.elastic": [1]}, r"augment\.elastic must be nothing, or two numbers, .*, not \[1\]"),
+        ({"augment.elastic": [34, 0]}, r"augment\.elastic must be .* and sigma from 0\.1 to 1000, not \[34, 0\]"),
         ({"augment.scale": 1}, r"augment\.scale must be a number at least 0 and below 1"),
     ],
 )

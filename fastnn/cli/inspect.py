@@ -10,7 +10,7 @@ from fastnn.cli.options import add_options, given_options
 from fastnn.data import Dataset, csv, load
 from fastnn.errors import ConfigError, DataError
 
-EACH = 6  # samples of a class that the picture shows
+EACH, MOST = 6, 20  # samples of a class, and classes, that the picture shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,11 +85,17 @@ def _draw(source: str, data: Dataset, path: str) -> None:
 
     if data.image is None:
         raise ConfigError(f"{source} does not say that its rows are images: name height and width by --image")
+    heading = f"{source}: {len(data):,} training images"
     if data.classes is None:
-        chosen, labels = np.arange(min(len(data), 6 * EACH)), [f"{value[0]:g}" for value in data.y[: 6 * EACH]]
-    else:
-        of_class = [np.flatnonzero(data.y == index)[:EACH] for index in range(len(data.classes))]
-        deep = max(len(rows) for rows in of_class)
-        chosen = np.concatenate([[rows[k % len(rows)] for rows in of_class if len(rows)] for k in range(deep)])
-        labels = [data.classes[index] for index in data.y[chosen]]
-    pictures.samples(data.X[chosen], data.image, labels, path, f"{source}: {len(data):,} training images")
+        labels = [f"{value[0]:g}" for value in data.y[: EACH * EACH]]
+        footing = "the first images, each with its target" + ("" if data.y.shape[1] == 1 else ", of several the first")
+        pictures.samples(data.X[: EACH * EACH], data.image, labels, path, heading, footing)
+        return
+    of_class = [np.flatnonzero(data.y == index)[:EACH] for index in range(len(data.classes))]
+    of_class = [rows for rows in of_class if len(rows)]
+    footing = "one column a class" + (f", the first {MOST} of {len(of_class)}" if len(of_class) > MOST else "")
+    of_class = of_class[:MOST]
+    deep = max(len(rows) for rows in of_class)
+    chosen = np.concatenate([[rows[k % len(rows)] for rows in of_class] for k in range(deep)])
+    labels = [data.classes[index] for index in data.y[chosen]]
+    pictures.samples(data.X[chosen], data.image, labels, path, heading, footing, len(of_class))

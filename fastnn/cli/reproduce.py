@@ -3,18 +3,21 @@
 import argparse
 import json
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from fastnn.callbacks import Record
 from fastnn.cli.console import make_console
 from fastnn.cli.options import add_options, given_options
+from fastnn.config import Values
 from fastnn.errors import ConfigError, MissingExtraError, OutputError
 from fastnn.files import write_atomically
 from fastnn.kernels import backend
-from fastnn.reproduce import PROJECTS, Outcome, by_rate, dropout_by_size, reproduce
+from fastnn.reproduce import PROJECTS, STUDIES, Data, Outcome, claims_of, identity_of, reproduce
 from fastnn.settings import nearest
 
-HEAD = ("project", "recipe", "claimed", "must reach", "reached", "seconds", "")
+HEAD = ("project", "recipe", "claimed", "must reach", "reached", "seeds", "seconds", "")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,28 +43,66 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     backend(changes.get("training.backend", "fused")).warm()
-    start, outcomes = time.perf_counter(), []
-    for outcome in reproduce(projects, changes):
-        outcomes.append(outcome)
-        print(f"{outcome.claim.recipe}: {outcome.accuracy:.2%} in {outcome.seconds:.1f} s", flush=True)
-    about_a = {"by_rate": by_rate(changes), "dropout_by_size": dropout_by_size(changes)} if "A" in projects else {}
-    _store(folder, outcomes, about_a, time.perf_counter() - start)
-    rows = [_words(outcome) for outcome in outcomes]
-    _print_table(rows, outcomes)
-    short = [outcome for outcome in outcomes if not outcome.reached]
+    report = _report(folder, projects, changes)
+    rows = [Outcome.of(row) for row in report["rows"]]
+    _print_table([_words(row) for row in rows], rows)
+    short = [row for row in rows if not row.reached]
     print(f"figures, table and pictures are in {folder}")
     if short:
-        print(f"{len(short)} of {len(outcomes)} rows fall short: {', '.join(row.claim.recipe for row in short)}")
+        print(f"{len(short)} of {len(rows)} rows fall short: {', '.join(row.claim.recipe for row in short)}")
     return 1 if short else 0
+
+
+def _report(folder: Path, projects: Sequence[str], changes: Values) -> Record:
+    """Run what is asked for, but for what an interrupted run of the same has done, and store it."""
+    unfinished, identity = folder / "unfinished.json", identity_of(projects, changes)
+    report: Record = {"identity": identity, "seconds": 0.0, "rows": []}
+    with suppress(OSError, ValueError):
+        kept = json.loads(unfinished.read_text())
+        if isinstance(kept, dict) and kept.get("identity") == identity:
+            report = kept
+            print(f"going on with an interrupted run, of which {len(kept['rows'])} rows are done")
+    start, data = time.perf_counter() - report["seconds"], Data()
+
+    def keep() -> None:
+        report["seconds"] = time.perf_counter() - start
+        write_atomically(unfinished, json.dumps(report, indent=2) + "\n")
+
+    try:
+        for claim in claims_of(projects)[len(report["rows"]) :]:
+            many = f", {claim.seeds} seeds" if claim.seeds > 1 else ""
+            print(f"{claim.recipe}{many} ... ", end="", flush=True)
+            outcome = reproduce(claim, changes, data)
+            print(f"{outcome.accuracy:.2%} in {outcome.seconds:.1f} s{' each' if many else ''}", flush=True)
+            report["rows"].append(outcome.row())
+            keep()
+        for name, study in ((name, study) for project in projects for name, study in STUDIES.get(project, {}).items()):
+            if name not in report:
+                print(f"{name} ... ", end="", flush=True)
+                report[name] = study(changes)
+                print("done", flush=True)
+                keep()
+    except KeyboardInterrupt:
+        print()
+        raise KeyboardInterrupt("interrupted; the same command goes on after the last finished row") from None
+    _store(folder, report)
+    unfinished.unlink(missing_ok=True)
+    return report
 
 
 def _words(outcome: Outcome) -> tuple[str, ...]:
     claim = outcome.claim
-    least = f"{claim.least:.1%}" + (
-        "" if outcome.faulty is None else f", loss {outcome.loss:.4f} < {outcome.faulty[1]:.4f}"
+    return (
+        *(
+            claim.project,
+            claim.recipe,
+            claim.claimed,
+            f"{claim.least:.1%}",
+            f"{outcome.accuracy:.2%}",
+            str(claim.seeds),
+        ),
+        *(f"{outcome.seconds:.1f}", "ok" if outcome.reached else "FALLS SHORT"),
     )
-    reached, verdict = f"{outcome.accuracy:.2%}", "ok" if outcome.reached else "FALLS SHORT"
-    return claim.project, claim.recipe, claim.claimed, least, reached, f"{outcome.seconds:.1f}", verdict
 
 
 def _print_table(rows: list[tuple[str, ...]], outcomes: list[Outcome]) -> None:
@@ -69,32 +110,39 @@ def _print_table(rows: list[tuple[str, ...]], outcomes: list[Outcome]) -> None:
     from rich.table import Table
 
     table = Table(*HEAD, box=SIMPLE_HEAD)
-    for column in table.columns[3:6]:
+    for column in table.columns[3:7]:
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
+    table.columns[1].no_wrap = True
     console = make_console()
     console.print(table)
+    for note in _notes(outcomes):
+        console.print(note)
+
+
+def _notes(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
+        losses = f" (loss {outcome.loss:.4f}, theirs {outcome.faulty[1]:.4f})" if outcome.faulty else ""
         if outcome.claim.finding:
-            console.print(f"{outcome.claim.recipe}: {outcome.claim.finding}")
+            yield f"{outcome.claim.recipe}: {outcome.claim.finding}{losses}"
 
 
-def _store(folder: Path, outcomes: list[Outcome], about_a: dict[str, list[dict[str, Any]]], seconds: float) -> None:
-    report = {"seconds": seconds, "rows": [outcome.row() for outcome in outcomes], **about_a}
+def _store(folder: Path, report: Record) -> None:
     write_atomically(folder / "reproduce.json", json.dumps(report, indent=2) + "\n")
+    outcomes = [Outcome.of(row) for row in report["rows"]]
     lines = [HEAD, tuple("---" for _ in HEAD), *(_words(outcome) for outcome in outcomes)]
-    notes = [f"- {outcome.claim.recipe}: {outcome.claim.finding}" for outcome in outcomes if outcome.claim.finding]
+    notes = [f"- {note}" for note in _notes(outcomes)]
     text = "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes])
     write_atomically(folder / "reproduce.md", text + "\n")
     try:
         from fastnn import plots
 
-        architectures = {outcome.claim.recipe.removeprefix("e-"): outcome.history.records
+        architectures = {outcome.claim.recipe.removeprefix("e-"): outcome.history
                          for outcome in outcomes if outcome.claim.project == "E"}  # fmt: skip
         if architectures:
             plots.several_curves(architectures, folder / "architectures.png", "E: four architectures, full batch")
-        if about_a.get("dropout_by_size"):
-            plots.by_size(about_a["dropout_by_size"], folder / "dropout.png", "A: dropout by hidden size")
+        if report.get("dropout_by_size"):
+            plots.by_size(report["dropout_by_size"], folder / "dropout.png", "A: dropout by hidden size")
     except MissingExtraError as error:
         print(error)

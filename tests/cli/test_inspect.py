@@ -64,6 +64,30 @@ def test_the_picture(fastnn, images, tmp_path):
     assert (tmp_path / "images.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """What pictures were asked to show."""
+    asked = []
+    monkeypatch.setattr("fastnn.pictures.grid", lambda *given: asked.append(given))
+    return asked
+
+
+def test_the_picture_of_many_classes_shows_some(fastnn, drawn, tmp_path):
+    np.savez(tmp_path / "many.npz", X=np.zeros((50, 4), np.uint8).reshape(-1, 2, 2), y=np.arange(50) // 2)
+    assert fastnn("inspect", tmp_path / "many.npz", "--picture", tmp_path / "a.png")[0] == 0
+    ((shown, titles, _, _, _, footing, columns),) = drawn
+    assert (len(shown), columns, footing) == (40, 20, "one column a class, the first 20 of 25")
+    assert titles == [str(index) for index in range(20)] * 2
+
+
+def test_the_picture_of_a_regression_has_no_classes(fastnn, drawn, tmp_path):
+    np.savez(tmp_path / "values.npz", X=np.zeros((50, 2, 2), np.uint8), y=np.arange(50) / 4)
+    assert fastnn("inspect", tmp_path / "values.npz", "--picture", tmp_path / "a.png")[0] == 0
+    ((shown, titles, _, _, _, footing, columns),) = drawn
+    assert (len(shown), columns, footing) == (36, 6, "the first images, each with its target")
+    assert titles == [f"{index / 4:g}" for index in range(36)]
+
+
 def test_no_picture_of_what_is_no_image(refused, table, tmp_path):
     assert "--image" in refused("inspect", table, "--picture", tmp_path / "a.png")
 

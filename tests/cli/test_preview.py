@@ -31,7 +31,7 @@ def test_an_image_may_be_named(fastnn, tmp_path):
         ("shfit=4", "did you mean shift?"),
         ("shift", "must be such as"),
         ("shift=a lot", "shift must be a number from 0"),
-        ("elastic=34", "elastic of augment must be"),
+        ("elastic=34", "elastic must be nothing, or two numbers"),
         ("scale=1", "scale must be"),
     ],
 )
