@@ -230,7 +230,8 @@ def displacements(
     """
     field = symmetric(random_words(seed, "augment", ELASTIC, epoch, samples, 2 * image[0] * image[1]))
     along_rows, along_columns = smoothing(image, alpha, sigma)
-    return along_rows @ field.reshape(-1, 2, *image) @ along_columns
+    smooth: np.ndarray = along_rows @ field.reshape(-1, 2, *image) @ along_columns
+    return smooth
 
 
 def smoothing(image: tuple[int, int], alpha: float, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +245,8 @@ def gaussian(size: int, sigma: float) -> np.ndarray:
     reach = math.ceil(6 * sigma)
     weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).sum()
     pixel = np.arange(size)
-    return (np.exp(-0.5 * ((pixel[:, None] - pixel) / sigma) ** 2) / weight).astype(np.float32)
+    matrix: np.ndarray = np.exp(-0.5 * ((pixel[:, None] - pixel) / sigma) ** 2) / weight
+    return matrix.astype(np.float32)
 
 
 def resample(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

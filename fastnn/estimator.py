@@ -206,7 +206,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
     # ------------------------------------------------------------ use
 
-    @available_if(Perceptron.can_go_on)
+    @available_if(Perceptron.can_go_on)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch from where the last call ended.
 
@@ -237,9 +237,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         outputs = self._outputs(X)
         if self._several:
             return (outputs > 0.5).astype(int)
-        if outputs.shape[1] > 1:
-            return self.classes_[outputs.argmax(axis=1)]
-        return self.classes_[(outputs[:, 0] > 0.5) * (len(self.classes_) - 1)]
+        one = outputs.shape[1] == 1
+        found: np.ndarray = self.classes_[
+            (outputs[:, 0] > 0.5) * (len(self.classes_) - 1) if one else outputs.argmax(axis=1)
+        ]
+        return found
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, float32 (N, K)."""
@@ -251,7 +253,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            logarithms: np.ndarray = np.log(self.predict_proba(X))
+        return logarithms
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -278,7 +281,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         outputs = self.network_.outputs(judged.X, self.backend, self._threads())
         return float(r2_score(judged.targets, outputs, sample_weight=judged.weights))
 
-    @available_if(Perceptron.can_go_on)
+    @available_if(Perceptron.can_go_on)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch from where the last call ended.
 

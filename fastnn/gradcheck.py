@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.errors import DataError
-from fastnn.kernels import backend, reference
+from fastnn.kernels import backend, functions, reference
 from fastnn.kernels.job import Job
 from fastnn.layers import aligned_zeros
 from fastnn.network import Network
@@ -193,12 +193,12 @@ def _objective(job: Job, rows: np.ndarray) -> Callable[[], _Passed]:
     """The mean loss, as a function of what the job's parameters hold when it is called."""
     net, masks, X = job.architecture, _masks(job, rows), reference.scaled(job, rows)
     layers, t = net.views(job.parameters), reference.target_rows(job, rows)
-    t = reference.smooth(t, job.label_smoothing, net.loss) if job.label_smoothing else t
+    t = functions.smooth(t, job.label_smoothing, net.loss) if job.label_smoothing else t
     weights = reference.sample_weights(job, rows, len(rows))
 
     def evaluate() -> _Passed:
         A, Z = reference.forward(net, layers, X, masks)
-        losses = reference.LOSS_FUNCTIONS[net.loss](Z[-1], t, A[-1])
+        losses = functions.LOSS_FUNCTIONS[net.loss](Z[-1], t, A[-1])
         sides = [z.ravel() > 0 for z, name in zip(Z, net.activations, strict=True) if name in KINKED]
         return _Passed(float(losses @ weights / weights.sum()), np.concatenate([*sides, [True]]), A, Z)
 

@@ -163,7 +163,8 @@ class MLP(Network):
         """Class indices int64 (N,) for raw inputs X (N, I); of a network for regression its outputs float32 (N, O)."""
         if not self.classifies:
             return self.outputs(X, backend, threads)
-        return self.predict_proba(X, backend, threads).argmax(axis=1)
+        classes: np.ndarray = self.predict_proba(X, backend, threads).argmax(axis=1)
+        return classes
 
     def evaluate(
         self,

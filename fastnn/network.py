@@ -293,11 +293,11 @@ def _inputs(X: Any, net: Architecture) -> np.ndarray | Compressed:
         raise DataError(f"X has the shape {X.shape}; this network takes (N, {width})")
     if X.dtype in (np.uint8, bool):
         return np.ascontiguousarray(X, np.uint8)
-    X = _single(X, copy=False)
-    for start in range(0, len(X), 4096):  # in slices: a mask of all of X would be a quarter of its size
-        part = X[start : start + 4096]
+    single: np.ndarray = _single(X, copy=False)
+    for start in range(0, len(single), 4096):  # in slices: a mask of all of X would be a quarter of its size
+        part = single[start : start + 4096]
         _demand(np.isfinite(part), part, "X", "remove or replace such values", start)
-    return X
+    return single
 
 
 def _compressed(X: Any, net: Architecture) -> np.ndarray | Compressed:

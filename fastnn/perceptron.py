@@ -389,7 +389,8 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         hidden = self.network_.without_last()
         if hidden is not None:
             return self._outputs(X, hidden)
-        return validate_data(self, X, reset=False, **FORM)
+        same: np.ndarray = validate_data(self, X, reset=False, **FORM)
+        return same
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels import reference
+from fastnn.kernels import functions, reference
 from fastnn.kernels.job import Job, Totals
 from fastnn.rng import drop_threshold, dropout_mask
 from tests.cases import copied
@@ -53,7 +53,7 @@ class Behaviour(NamedTuple):
 
 
 def _cdf(z: np.ndarray) -> np.ndarray:
-    return reference.normal_cdf(z) + np.abs(z) * reference.normal_pdf(z)  # a relative error of z moves Phi by |z| phi
+    return functions.normal_cdf(z) + np.abs(z) * functions.normal_pdf(z)  # a relative error of z moves Phi by |z| phi
 
 
 # The counts of U: NumPy's exp, tanh and their kin are within 4 units in the last place, which is 8 U; those of
@@ -75,13 +75,13 @@ BEHAVIOUR: dict[str, Behaviour] = {
     "softplus": Behaviour(lambda z, alpha, a, d: 18 * a, lambda z, alpha, a, d: 10 * d, lambda alpha: 0.25),
     "gelu": Behaviour(
         lambda z, alpha, a, d: 18 * np.abs(z) * _cdf(z),
-        lambda z, alpha, a, d: 18 * (_cdf(z) + np.abs(z) ** 3 * reference.normal_pdf(z)),
+        lambda z, alpha, a, d: 18 * (_cdf(z) + np.abs(z) ** 3 * functions.normal_pdf(z)),
         lambda alpha: 2 * (2 * np.pi) ** -0.5,
     ),
     # 1 - s in its derivative cancels: an absolute error, times z s
     "silu": Behaviour(
         lambda z, alpha, a, d: 11 * np.abs(a),
-        lambda z, alpha, a, d: 21 * (1 + np.abs(z)) * reference.sigmoid(z),
+        lambda z, alpha, a, d: 21 * (1 + np.abs(z)) * functions.sigmoid(z),
         lambda alpha: 0.5,
     ),
 }
@@ -89,7 +89,7 @@ BEHAVIOUR: dict[str, Behaviour] = {
 
 def _activate(name: str, alpha: float, z: np.ndarray, E_z: np.ndarray) -> tuple[np.ndarray, ...]:
     """f(z), its bound, f'(z), its bound. By Taylor: f' moves by |f''| E_z, and by its jump where z may change sign."""
-    f, derivative = reference.ACTIVATIONS[name]
+    f, derivative = functions.ACTIVATIONS[name]
     kind = BEHAVIOUR[name]
     a, d = f(z, alpha), derivative(z, alpha)
     moved = kind.curvature(alpha) * E_z + kind.jump(alpha) * (np.abs(z) <= E_z)
@@ -146,7 +146,7 @@ def _softmax(z: np.ndarray, E_z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     An error e_o of each z_o multiplies a_o by exp(e_o - sum a e); z - top is rounded; exp has 8 U, the sum of O terms
     gamma_O, the quotient U.
     """
-    a = reference.softmax(z)
+    a = functions.softmax(z)
     moved = E_z + U * np.abs(z - z.max(axis=1, keepdims=True))
     mean = (a * moved).sum(axis=1, keepdims=True) + 8 * U + gamma(z.shape[1])
     return a, a * np.expm1(moved + mean + 10 * U) + FLOOR, mean
@@ -207,13 +207,13 @@ def _judge(
     """The totals, their bounds, the output's delta times the samples' shares, and its bound."""
     net = job.architecture
     t = reference.target_rows(job, rows)
-    right, unsure = reference.hits(z, t), _unsure(z, E_z)
+    right, unsure = functions.hits(z, t), _unsure(z, E_z)
     E_t = np.zeros_like(t)
     if epsilon:
-        t = reference.smooth(t, epsilon, net.loss)
+        t = functions.smooth(t, epsilon, net.loss)
         E_t = 4 * U * t  # epsilon, 1 - epsilon, the product and the sum
     a = _output(job, z, E_z).value
-    losses = reference.LOSS_FUNCTIONS[net.loss](z, t, a)
+    losses = functions.LOSS_FUNCTIONS[net.loss](z, t, a)
     E_loss, E_delta = LOSSES[net.loss](job, z, E_z, t, E_t)
     w = reference.sample_weights(job, rows, len(rows))
     totals = reference.weigh(losses, right, w)
@@ -221,7 +221,7 @@ def _judge(
     errors = Totals(
         float((w * (E_loss + U * losses)).sum()) * SAFETY + FLOOR, float((w * unsure).sum()), 1e-12 * totals.weight
     )
-    delta = reference.output_delta(net.loss, net.activations[-1], net.arguments[-1], z, t, a)
+    delta = functions.output_delta(net.loss, net.activations[-1], net.arguments[-1], z, t, a)
     share = (w / totals.weight if totals.weight else w)[:, None]
     return totals, errors, delta * share, (E_delta + 2 * U * np.abs(delta)) * share + FLOOR
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastnn import gradcheck, kernels
 from fastnn.errors import DataError
-from fastnn.kernels import reference
+from fastnn.kernels import functions, reference
 from fastnn.layers import Dense, Dropout, Input
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS
@@ -76,7 +76,7 @@ def test_a_wrong_gradient_fails_where_it_is_wrong(
     ],
 )
 def test_a_wrong_derivative_fails(monkeypatch: pytest.MonkeyPatch, mistake: Callable[..., np.ndarray]) -> None:
-    monkeypatch.setitem(reference.ACTIVATIONS, "tanh", (lambda z, alpha: np.tanh(z), mistake))
+    monkeypatch.setitem(functions.ACTIVATIONS, "tanh", (lambda z, alpha: np.tanh(z), mistake))
     passed = {(row.comparison, row.layer): row.passed for row in check(network("tanh")) if row.parameter == "weight"}
     assert not passed[DIFFERENCES, 0]
     assert passed[DIFFERENCES, 1]  # the layer above does not use it

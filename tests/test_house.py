@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import initializers, layers, optimizers, schedules
-from fastnn.kernels import losses, reference, rows
+from fastnn.kernels import functions, losses, reference, rows
 
 PACKAGE = Path(fastnn.__file__).parent
 ROOT = PACKAGE.parent
@@ -212,12 +212,12 @@ def classes(module, base: type) -> set[str]:
 TABLES = {
     "activation": {
         "layers.ACTIVATIONS": layers.ACTIVATIONS,
-        "kernels.reference.ACTIVATIONS": reference.ACTIVATIONS,
+        "kernels.functions.ACTIVATIONS": functions.ACTIVATIONS,
         "kernels.rows.ACTIVATIONS": rows.ACTIVATIONS,
     },
     "loss": {
         "layers.LOSSES": layers.LOSSES,
-        "kernels.reference.LOSS_FUNCTIONS": reference.LOSS_FUNCTIONS,
+        "kernels.functions.LOSS_FUNCTIONS": functions.LOSS_FUNCTIONS,
         "kernels.losses.LOSSES": losses.LOSSES,
     },
     "optimizer": {

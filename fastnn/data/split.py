@@ -191,7 +191,8 @@ def _range(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _inverse(size: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """1 / size, but 0 where a feature is constant, or varies so little that this would be no float32."""
     varies = (spread > 0) & (size > np.finfo(np.float32).tiny)  # rounding gives a constant a size above 0
-    return np.divide(1.0, size, out=np.zeros_like(size), where=varies)
+    inverse: np.ndarray = np.divide(1.0, size, out=np.zeros_like(size), where=varies)
+    return inverse
 
 
 SCALES: dict[str, Callable[[np.ndarray], Scale]] = {

@@ -24,9 +24,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from fastnn.kernels.compiling import part
+from fastnn.kernels.compiling import intrinsic, part
 
 I32 = ir.IntType(32)
 WORD = ir.IntType(64)
@@ -128,23 +127,14 @@ def _make(result: Any, kind: Any, values: int, emit: Callable[..., Any]) -> Call
         value = emit(builder, word, *args)
         return context.get_dummy_value() if result == types.void else value
 
-    if values == 0:
-
-        @intrinsic
-        def operation(typing_context: Any, address: Any) -> Any:
-            return result(types.intp), generate
-    elif values == 1:
-
-        @intrinsic
-        def operation(typing_context: Any, address: Any, value: Any) -> Any:
-            return result(types.intp, kind), generate
-    else:
-
-        @intrinsic
-        def operation(typing_context: Any, address: Any, expected: Any, value: Any) -> Any:
-            return result(types.intp, kind, kind), generate
-
-    return operation
+    made = result(types.intp, *[kind] * values), generate
+    # Numba wants each argument of an intrinsic named
+    forms: list[Callable[..., Any]] = [
+        lambda context, address: made,
+        lambda context, address, value: made,
+        lambda context, address, expected, value: made,
+    ]
+    return intrinsic(forms[values])
 
 
 def _emit_swap(builder: Any, word: Any, _: Any, expected: Any, value: Any) -> Any:

@@ -33,7 +33,8 @@ def _target() -> tuple[str, str, str]:
     """What Numba compiles for: the platform, the CPU's name, and its features as LLVM writes them ("+fma,-avx512f")."""
     from numba.core.registry import cpu_target
 
-    return cpu_target.target_context.codegen().magic_tuple()
+    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
+    return str(triple), str(name), str(features)
 
 
 def name() -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import types
 from numba.core.codegen import CPUCodeLibrary
-from numba.extending import intrinsic
 
+from fastnn.kernels.compiling import intrinsic
 from fastnn.kernels.vectors import F32, FLOATS, INTS, WORD, word
 
 KINDS = {"at_int_": INTS, "at_": FLOATS, "x_": F32, "": WORD}  # of an argument, by how its name begins

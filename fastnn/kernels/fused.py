@@ -20,10 +20,10 @@ import contextlib
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.kernels import launch, sparse, team
 from fastnn.kernels.barrier import claim, finish, open_next, wait
+from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
@@ -65,7 +65,7 @@ F = np.float32
 def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     """Compile the step. `stamp` is a hash of the kernels' sources: Numba's cache sees closures, but no other files."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(
         thread: int,
         threads: int,

@@ -73,7 +73,7 @@ class Job:
     clip_norm : float
         Largest norm of the whole gradient of the loss, before weight decay; 0 for no limit.
     label_smoothing : float
-        epsilon of `reference.smooth`.
+        epsilon of `functions.smooth`.
     seed : int
         Of the dropout masks.
     threads : int

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import types
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import cpu, launch, team
+from fastnn.kernels import compiling, cpu, launch, team
 from fastnn.kernels.barrier import ABORTED, GENERATION, load_word, state_words, store_word
 from fastnn.kernels.threads import available
 from fastnn.layers import aligned_zeros
@@ -64,7 +63,7 @@ def _repeat(builder: Any, times: Any, held: Sequence[Any], turn: Callable[[Any, 
     return later
 
 
-@intrinsic
+@compiling.intrinsic
 def _multiply_add(typing_context: Any, values: Any, times: Any) -> Any:
     """CHAINS times: x = x * factor + summand, `times` over, each chain on its own in a register.
 
@@ -89,7 +88,7 @@ def _multiply_add(typing_context: Any, values: Any, times: Any) -> Any:
     return types.void(types.intp, types.intp), generate
 
 
-@intrinsic
+@compiling.intrinsic
 def _read(typing_context: Any, values: Any, lines: Any, sums: Any) -> Any:
     """Add `lines` lines of floats to the STREAMS vectors at the address `sums`."""
 
@@ -114,7 +113,7 @@ def _read(typing_context: Any, values: Any, lines: Any, sums: Any) -> Any:
 def make_multiply_add(stamp: int, cache: bool) -> Any:
     """``run(values, times)``: the chains of `_multiply_add`; values float32 (2 + CHAINS, LANES), changed in place."""
 
-    @njit(nogil=True, cache=cache)
+    @compiling.kernel(cache)
     def run(values: np.ndarray, times: int) -> int:
         _multiply_add(values.ctypes.data, times)
         return stamp
@@ -125,7 +124,7 @@ def make_multiply_add(stamp: int, cache: bool) -> Any:
 def make_read(stamp: int, cache: bool) -> Any:
     """``run(values, sums, times)``: add each LINE floats of `values` (N LINE,), N at least 1, to `sums` (LINE,)."""
 
-    @njit(nogil=True, cache=cache)
+    @compiling.kernel(cache)
     def run(values: np.ndarray, sums: np.ndarray, times: int) -> int:
         for _ in range(times):
             _read(values.ctypes.data, values.size // LINE, sums.ctypes.data)
@@ -137,7 +136,7 @@ def make_read(stamp: int, cache: bool) -> Any:
 def make_update(stamp: int, cache: bool) -> Any:
     """``run(values, times)``: add 1 to each of `values` (N,): every byte is read and written, as by an optimiser."""
 
-    @njit(nogil=True, cache=cache)
+    @compiling.kernel(cache)
     def run(values: np.ndarray, times: int) -> int:
         for _ in range(times):
             for i in range(values.size):
@@ -150,7 +149,7 @@ def make_update(stamp: int, cache: bool) -> Any:
 def make_pass(stamp: int, cache: bool) -> Any:
     """``run(thread, threads, state, times)``: two threads in turn count up a word of a barrier's state."""
 
-    @njit(nogil=True, cache=cache)
+    @compiling.kernel(cache)
     def run(thread: int, threads: int, state: int, times: int) -> int:
         for turn in range(times):
             wanted = threads * turn + thread

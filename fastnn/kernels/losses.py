@@ -295,7 +295,7 @@ def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at
 
 
 # (code, units, samples, z, t, d, share, loss, hit, shown, turned, keep, add): the loss of each sample, and 1 or 0,
-# whether it is classified right (see reference.hits), unless the loss takes outputs, which no longer tell: there `hits`
+# whether it is classified right (see functions.hits), unless the loss takes outputs, which no longer tell: there `hits`
 # comes first. d becomes the delta times the sample's share, z the output if it is `shown`. Label smoothing makes a
 # target t * keep + add. Rows of samples are 16 floats apart, and targets stand unit by unit, of 16 samples side by
 # side; so do z and d if they are `turned`, 256 floats for each 16 samples. Where there are more outputs it is one

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.kernels import dense, launch, sparse
+from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
 from fastnn.kernels.phases import FLOAT, layer_of, scratch_of
 from fastnn.kernels.plan import (
@@ -42,7 +42,7 @@ __all__ = ["PANEL", "PROBES", "TILE_ROWS", "probe"]
 def make_forward(stamp: int, cache: bool) -> Any:
     """Z of the last layer, a block of samples at a time."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_job: int, samples: int, times: int) -> int:
         whole()
         for _ in range(times):
@@ -63,7 +63,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
     What stands there is multiplied each time, so it soon is zero, as fast a factor as any.
     """
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_job: int, samples: int, times: int) -> int:
         whole()
         for _ in range(times):
@@ -80,7 +80,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
 def make_gradient(stamp: int, cache: bool) -> Any:
     """The gradient of the last layer's W, 16 rows by a panel at a time; each part overwrites the one before."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_job: int, samples: int, times: int) -> int:
         whole()
         for _ in range(times):
@@ -101,7 +101,7 @@ def make_gradient(stamp: int, cache: bool) -> Any:
 def make_sparse_forward(stamp: int, cache: bool) -> Any:
     """Z of the first layer, a block of samples at a time; the job's inputs must be sparse."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_job: int, samples: int, times: int) -> int:
         whole()
         for _ in range(times):
@@ -121,7 +121,7 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
     Sample by sample it is kept; by columns, each 16 of them overwrite those before.
     """
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_job: int, samples: int, times: int) -> int:
         whole()
         for _ in range(times):
@@ -151,7 +151,7 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
 def make_tile_by_samples(stamp: int, cache: bool) -> Any:
     """c = c[TILE_ROWS] + A B; A's TILE_ROWS samples in panels, next to each other, at a."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):
@@ -165,7 +165,7 @@ def make_tile_by_samples(stamp: int, cache: bool) -> Any:
 def make_tile_by_units(stamp: int, cache: bool) -> Any:
     """c += A^T B; of A's `depth` rows of 16 floats the first TILE_ROWS columns, at a."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):

@@ -12,8 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
+from fastnn.kernels.compiling import intrinsic
 from fastnn.kernels.families import family
 from fastnn.kernels.vectors import (
     CONTRACT,
@@ -382,14 +382,10 @@ column_descent = family("at_int_pairs at_int_bounds count at_matrix jump at_out 
 
 
 def _make_cast(source: Any, target: Any, convert: str) -> Callable[..., Any]:
-    @intrinsic
-    def cast(typing_context: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, convert)(args[0], context.get_value_type(target))
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return getattr(builder, convert)(args[0], context.get_value_type(target))
 
-        return target(source), generate
-
-    return cast
+    return intrinsic(lambda context, value: (target(source), generate))
 
 
 # An address as a pointer that can be indexed. Unlike an array it has no owner: each use of an owned array counts its

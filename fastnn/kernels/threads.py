@@ -89,7 +89,7 @@ def is_narrow(architecture: Architecture, batch_size: int) -> bool:
 
 def most_pieces(batch_size: int) -> int:
     """How many pieces a batch can have: a power of two."""
-    return min(2 ** (max(batch_size // PIECE, 1).bit_length() - 1), PIECES)
+    return min(1 << max(batch_size // PIECE, 1).bit_length() - 1, PIECES)
 
 
 def _one_piece_is_enough(architecture: Architecture, batch_size: int) -> bool:

@@ -7,12 +7,11 @@ the sums of the smoothing. h rows and w columns of an image; scratch rows are pa
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import types
 
 from fastnn.kernels import launch, team
 from fastnn.kernels.barrier import claim, state_words
-from fastnn.kernels.compiling import fast, part
+from fastnn.kernels.compiling import fast, intrinsic, kernel, part
 from fastnn.kernels.rows import philox
 from fastnn.kernels.simd import doubles, floats, words
 from fastnn.layers import LANES, aligned_zeros
@@ -111,7 +110,7 @@ def move(i, at_x, from_bytes, at_out, to_bytes, h, w, sample, at_map, elastic, a
 def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     """Compile the kernel; see `fastnn.kernels.fused.make`."""
 
-    @njit(nogil=True, cache=cache, error_model="numpy")
+    @kernel(cache)
     def run(thread: int, threads: int, at_state: int, count: int, at_x: int, from_bytes: int, at_out: int,
             to_bytes: int, h: int, w: int, at_samples: int, at_maps: int, elastic: int, at_rows: int, at_columns: int,
             seed: int, epoch: int, purpose: int, at_scratch: int, room: int) -> int:  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastnn.kernels import reference
+from fastnn.kernels import functions, reference
 from fastnn.kernels.job import Job, Totals
 from fastnn.layers import ACTIVATIONS, LOSSES
 from fastnn.optimizers import OPTIMIZERS
@@ -152,7 +152,7 @@ PLAIN: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_is_its_plain_formula(name: str) -> None:
-    found = reference.ACTIVATIONS[name][0](Z.astype(np.float64), 0.3)
+    found = functions.ACTIVATIONS[name][0](Z.astype(np.float64), 0.3)
     # gelu's plain form cancels below zero: an absolute error of the size of float64's roundoff
     assert np.allclose(found, PLAIN[name](Z, 0.3).astype(np.float64), rtol=1e-13, atol=1e-15)
 
@@ -168,7 +168,7 @@ def test_an_activation_is_its_plain_formula(name: str) -> None:
     ],
 )
 def test_small_values_keep_their_digits(name: str, z: float, value: float) -> None:
-    assert np.allclose(reference.ACTIVATIONS[name][0](np.array([float(z)]), 0.3), value, rtol=1e-13, atol=0)
+    assert np.allclose(functions.ACTIVATIONS[name][0](np.array([float(z)]), 0.3), value, rtol=1e-13, atol=0)
 
 
 def log_likelihood(z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -192,7 +192,7 @@ def test_a_loss_is_its_plain_formula(loss: str) -> None:
     rng = np.random.default_rng(0)
     z, t, a = 3 * rng.normal(size=(20, 4)), rng.random((20, 4)), rng.normal(size=(20, 4))
     plain = PLAIN_LOSSES[loss](*(array.astype(np.longdouble) for array in (z, t, a)))
-    assert np.allclose(reference.LOSS_FUNCTIONS[loss](z, t, a), plain.astype(float), rtol=1e-13)
+    assert np.allclose(functions.LOSS_FUNCTIONS[loss](z, t, a), plain.astype(float), rtol=1e-13)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
@@ -200,14 +200,14 @@ def test_a_loss_is_its_plain_formula(loss: str) -> None:
 def test_losses_far_out_are_finite_and_right(loss: str, dtype: type) -> None:
     """By hand: log(1 + exp(1e4)) is 1e4, and exp(-1e4) is nothing beside it."""
     z, t = np.array([[1e4, -1e4]], dtype), np.array([[0, 1]], dtype)
-    assert reference.LOSS_FUNCTIONS[loss](z, t, z) == 2e4
-    assert reference.LOSS_FUNCTIONS[loss](z, 1 - t, z) == 0
+    assert functions.LOSS_FUNCTIONS[loss](z, t, z) == 2e4
+    assert functions.LOSS_FUNCTIONS[loss](z, 1 - t, z) == 0
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_activation_keeps_nan_and_dtype_and_does_not_overflow(name: str, dtype: type) -> None:
-    f, derivative = reference.ACTIVATIONS[name]
+    f, derivative = functions.ACTIVATIONS[name]
     z = np.array([[-1e4, -1.0, 0.0, 1.0, 1e4]], dtype)
     for result in (f(z, 0.3), derivative(z, 0.3)):
         assert result.dtype == dtype
@@ -218,13 +218,13 @@ def test_an_activation_keeps_nan_and_dtype_and_does_not_overflow(name: str, dtyp
 
 def test_smoothing_keeps_the_sum_of_the_targets() -> None:
     t = np.eye(4)[:2]
-    assert np.allclose(reference.smooth(t, 0.2, "cross_entropy")[0], [0.85, 0.05, 0.05, 0.05])
-    assert np.allclose(reference.smooth(t, 0.2, "binary_cross_entropy")[0], [0.9, 0.1, 0.1, 0.1])
+    assert np.allclose(functions.smooth(t, 0.2, "cross_entropy")[0], [0.85, 0.05, 0.05, 0.05])
+    assert np.allclose(functions.smooth(t, 0.2, "binary_cross_entropy")[0], [0.9, 0.1, 0.1, 0.1])
 
 
 def test_hits() -> None:
-    assert reference.hits(np.array([[0.1, 0.3, 0.2]] * 2), np.eye(3)[1:]).tolist() == [True, False]
-    one = reference.hits(np.array([[0.2], [0.2], [-0.2], [-0.2]]), np.array([[1.0], [0.0], [1.0], [0.0]]))
+    assert functions.hits(np.array([[0.1, 0.3, 0.2]] * 2), np.eye(3)[1:]).tolist() == [True, False]
+    one = functions.hits(np.array([[0.2], [0.2], [-0.2], [-0.2]]), np.array([[1.0], [0.0], [1.0], [0.0]]))
     assert one.tolist() == [True, False, False, True]
 
 
@@ -365,8 +365,8 @@ def test_two_totals_add_up() -> None:
 @pytest.mark.parametrize(
     ("names", "table", "where"),
     [
-        (ACTIVATIONS, reference.ACTIVATIONS, "reference.ACTIVATIONS"),
-        (LOSSES, reference.LOSS_FUNCTIONS, "reference.LOSS_FUNCTIONS"),
+        (ACTIVATIONS, functions.ACTIVATIONS, "functions.ACTIVATIONS"),
+        (LOSSES, functions.LOSS_FUNCTIONS, "functions.LOSS_FUNCTIONS"),
         (OPTIMIZERS, reference.UPDATES, "reference.UPDATES"),
         (OPTIMIZERS, PAPERS, "PAPERS in this test"),
         (ACTIVATIONS, PLAIN, "PLAIN in this test"),
