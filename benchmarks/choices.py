@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
+from benchmarks import described
 from fastnn import recipes
 from fastnn.config import Config
 from fastnn.files import write_atomically
@@ -87,4 +88,5 @@ def main():
 
 
 if __name__ == "__main__":
+    described(__doc__).parse_args()
     main()

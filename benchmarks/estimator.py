@@ -15,6 +15,7 @@ from statistics import mean, median, stdev
 import numpy as np
 
 import fastnn
+from benchmarks import described
 from fastnn import MLP, Input
 from fastnn.data import load
 from fastnn.files import write_atomically
@@ -107,4 +108,5 @@ def one_row(net, x):
 
 
 if __name__ == "__main__":
+    described(__doc__).parse_args()
     main()

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
+from benchmarks import described
 from fastnn import MLP, SGD, Dense, Input
 from fastnn.data import load
 from fastnn.files import write_atomically
@@ -85,4 +86,5 @@ def main():
 
 
 if __name__ == "__main__":
+    described(__doc__).parse_args()
     main()

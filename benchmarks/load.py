@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import described
 from benchmarks.epochs import Training, in_turn
 from benchmarks.peers.machine import describe
 from fastnn.data import load
@@ -47,4 +48,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    described(__doc__).parse_args()
     main()

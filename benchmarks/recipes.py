@@ -14,6 +14,7 @@ from statistics import mean, median
 
 import numpy as np
 
+from benchmarks import described
 from fastnn import recipes
 from fastnn.config import Config
 from fastnn.data import load
@@ -103,4 +104,6 @@ def main(names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = described(__doc__)
+    parser.add_argument("names", nargs="*", metavar="RECIPE", help=f"of {', '.join(SEEDS)} (default: all)")
+    main(parser.parse_args().names)

@@ -5,6 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import described
+
 ROOT = Path(__file__).parents[1]
 GIVEN = ("numba", "llvmlite", "numpy")
 
@@ -28,4 +30,5 @@ def main():
 
 
 if __name__ == "__main__":
+    described(__doc__).parse_args()
     main()

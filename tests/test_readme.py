@@ -3,9 +3,9 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,16 +14,20 @@ from fastnn.data import load
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.M | re.S)
 
-# What takes minutes, installs, or wants an idle machine, and how it is shown to be there instead. `.ci/run` and other
-# tests run most of it.
+# What takes minutes or installs, or would run this very test, and what is run instead: the same command, shortened, or
+# what it says of itself. `.ci/run` runs the blocks that install and test as they are.
 INSTEAD = {
-    "pip install": None,
-    "python -m pytest": None,
-    "pytest tests": None,
-    "python -m benchmarks": None,
-    "asv": None,
+    "pip install": "",
+    "python -m pytest": "python -m pytest --collect-only --quiet tests/test_files.py",
+    "pytest tests/kernels/test_benchmarks.py": "python -m pytest tests/kernels/test_benchmarks.py -k predict-reference "
+    "--benchmark-enable --benchmark-autosave --benchmark-storage=file://{place}/pytest",
+    "asv machine": "python -m asv machine --help",
+    "asv run": "python -m asv check -E existing",
+    "asv publish": "python -m asv publish --help",
+    "asv preview": "python -m asv preview --help",
     "fastnn reproduce": "fastnn reproduce --help",
     "fastnn roofline": "fastnn roofline --help",
     "fastnn train --recipe b-augmented --epochs 60": "fastnn train --recipe b-augmented --epochs 1 --out recipe",
@@ -31,6 +35,7 @@ INSTEAD = {
     "fastnn train --resume runs/deep": "fastnn train --resume runs/deep --epochs 3",
     "fastnn tune": "fastnn tune --epochs 1 --trials 2 --search dropout --storage sqlite:///study.db",
 }
+OF_THE_PROJECT = ("benchmarks", "pytest", "asv")  # modules that want to be run in its folder
 
 
 def test_every_kind_of_block_is_run():
@@ -38,7 +43,7 @@ def test_every_kind_of_block_is_run():
 
 
 def run(words, folder, **settings):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ASV_PYTHONPATH": str(ROOT)} | settings
     done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
     return done.stdout
@@ -77,16 +82,16 @@ def commands():
 @pytest.mark.parametrize("command", list(commands()))
 def test_command(command, place):
     found = next((start for start in sorted(INSTEAD, key=len, reverse=True) if command.startswith(start)), None)
-    words = shlex.split(command if found is None else INSTEAD[found] or "")
+    words = shlex.split(command if found is None else INSTEAD[found].format(place=place))
     if not words:
-        program, *rest = command.split()
-        assert shutil.which(program)
-        if rest[0] == "-m" and rest[1].startswith("benchmarks"):
-            path = ROOT / rest[1].replace(".", "/")
-            assert path.is_dir() or path.with_suffix(".py").exists()
+        extras = re.findall(r"\w+", command.partition("[")[2])
+        assert set(extras) <= EXTRAS
         return
-    assert words[0] in ("fastnn", "python")
-    run(["-m", *words] if words[0] == "fastnn" else words[1:], place)
+    words = ["-m", *words] if words[0] == "fastnn" else words[1:]
+    assert words[0] == "-m"
+    if words[1].startswith("benchmarks."):
+        words = [*words[:2], "--help"]
+    run(words, ROOT if words[1].partition(".")[0] in OF_THE_PROJECT else place)
 
 
 def test_settings(place):

@@ -69,7 +69,7 @@ def test_speed_of_augmentation(benchmark, mnist, change, name):
     assert found.shape == mnist.X.shape
 
 
-@pytest.mark.parametrize("recipe", ["a-sigmoid", "b-augmented", "d", "speedrun"])
+@pytest.mark.parametrize("recipe", recipes.names())
 def test_speed_of_a_recipes_epoch(benchmark, mnist, recipe):
     benchmark.group = "an epoch of a recipe, on a tenth of the digits"
     config = Config.of(recipes.read(recipe), {"training.epochs": 1})
