@@ -19,7 +19,7 @@ from fastnn.settings import BELOW_ONE, COUNT, checked, nearest
 LARGEST = float(np.finfo(np.float32).max)  # what the kernels calculate in
 LANES = 16  # rows of a weight matrix are padded to whole vectors of the widest kind: 16 float32 (AVX-512)
 
-# Each activation, with the default of its one argument (None: it takes none). Formulas: kernels/reference.py.
+# Each activation, with the default of its one argument (None: it takes none). Formulas: kernels/functions.py.
 ACTIVATIONS: dict[str, float | None] = {
     "identity": None,
     "relu": None,

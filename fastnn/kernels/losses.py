@@ -1,6 +1,6 @@
 """The losses of the fused kernels: what a sample's Z and targets give. Each a row in a table.
 
-The formulas and their sources stand in kernels/reference.py. Each is written once and serves two orders of the numbers:
+The formulas and their sources stand in kernels/functions.py. Each is written once and serves two orders of the numbers:
 units side by side, where there are many, and samples side by side, where their outputs fit a panel.
 """
 
@@ -14,7 +14,6 @@ from fastnn.kernels.families import family
 from fastnn.kernels.rows import one_if, vector_at
 from fastnn.kernels.vectors import (
     F32,
-    I32,
     LANES,
     VECTOR,
     Mask,
@@ -26,6 +25,7 @@ from fastnn.kernels.vectors import (
     number,
     repeat,
     store,
+    store_some,
     transposed,
     where,
     word,
@@ -136,7 +136,7 @@ def _turned(b: Any, units: Any, offsets: Sequence[Any], panel: Any, tile: Any, b
 
 def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoothing: tuple[Vector, Vector],
                  turn: Callable[..., None], reads: bool, shown: Any, turned: Any) -> None:  # fmt: skip
-    """``turn(i, places, row)`` for all samples: by Columns if their units fit a panel, else there is one, a Row.
+    """``turn(i, row)`` for all samples: by Columns if their units fit a panel, else there is one, a Row.
 
     `reads`: deltas, if any, are read before they are written. `shown`: outputs are asked for; else only deltas are
     turned back. `turned`: Z and deltas are columns already; else they are transposed before, and back.
@@ -169,7 +169,7 @@ def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoot
                 _turned(b, units, offsets, d, tiles[1])
                 no_padding()
         targets = at(b, t, b.add(b.mul(many, units), more))
-        turn(i, places, Columns(b, units, columns[0], targets, columns[1], *smoothing))
+        turn(i, Columns(b, units, columns[0], targets, columns[1], *smoothing))
         with b.if_then(b.and_(by_rows, b.icmp_signed("!=", shown, word(0)))):
             _turned(b, units, offsets, z, tiles[0], back=True)
         if d is not None:
@@ -184,13 +184,14 @@ def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoot
             whole = b.and_(b.add(samples, word(PANEL - 1)), word(-PANEL))  # of columns none is left as it was
             repeat(b, b.select(by_rows, samples, whole), LANES, [], group)
         with wide:
-            turn(word(0), [word(0)], Row(b, units, z, t, d, *smoothing))
+            turn(word(0), Row(b, units, z, t, d, *smoothing))
 
 
-def _store_each(b: Any, value: Vector, pointer: Any, places: Sequence[Any]) -> None:
-    """A number for each sample."""
-    for lane, place in enumerate(places):
-        b.store(b.extract_element(value.value, ir.Constant(I32, lane)), at(b, pointer, place))
+def _store_each(row: Row, value: Vector, pointer: Any, i: Any, samples: Any) -> None:
+    """A number for each sample from i on: as many as a vector has, if there are; for one if its units fill vectors."""
+    b, there = row.b, lanes_from(row.b, word(0))
+    left = number(b, b.sitofp(b.sub(samples, i), F32)) if isinstance(row, Columns) else number(b, ir.Constant(F32, 1))
+    store_some(b, value.value, vector_at(b, pointer, i), (there < left).value)
 
 
 FAR_BELOW = -1e30  # stands for the Z of a unit that is not there
@@ -283,12 +284,12 @@ def _judge(b: Any, code: int, units: Any, samples: Any, at_z: Any, at_t: Any, at
            at_hit: Any, shown: Any, turned: Any, x_keep: Any, x_add: Any) -> None:  # fmt: skip
     function, activated = list(LOSSES.values())[code]
 
-    def turn(i: Any, places: list[Any], row: Row) -> None:
-        alone = len(places) == 1
-        share = number(b, b.load(at_share)) if alone else Vector(b, b.load(vector_at(b, at_share, i), align=4))
+    def turn(i: Any, row: Row) -> None:
+        several = isinstance(row, Columns)
+        share = Vector(b, b.load(vector_at(b, at_share, i), align=4)) if several else number(b, b.load(at_share))
         if not activated:
-            _store_each(b, _right(row), at_hit, places)
-        _store_each(b, function(row, share), at_loss, places)
+            _store_each(row, _right(row), at_hit, i, samples)
+        _store_each(row, function(row, share), at_loss, i, samples)
 
     smoothing = number(b, x_keep), number(b, x_add)
     _for_samples(b, units, samples, at_z, at_t, at_d, smoothing, turn, activated, shown, turned)
@@ -308,8 +309,8 @@ judge = family(
 
 
 def _hits(b: Any, _: int, units: Any, samples: Any, at_z: Any, at_t: Any, at_hit: Any, turned: Any) -> None:
-    def turn(i: Any, places: list[Any], row: Row) -> None:
-        _store_each(b, _right(row), at_hit, places)
+    def turn(i: Any, row: Row) -> None:
+        _store_each(row, _right(row), at_hit, i, samples)
 
     nothing = Vector(b, ir.Constant(VECTOR, None))
     _for_samples(b, units, samples, at_z, at_t, None, (nothing, nothing), turn, False, word(0), turned)

@@ -1,8 +1,8 @@
 """What the fused kernels do to runs of floats: activations, updates, dropout. Each a row in a table.
 
-The formulas and their sources stand in kernels/reference.py. Each row is a formula on vectors, and becomes a loop of
-its own; the code of a row picks it at run time, so a network is data and everything is compiled once. Runs are whole
-vectors: what lies beyond the last unit is padding.
+The formulas and their sources stand in kernels/functions.py and reference.py. Each row is a formula on vectors, and
+becomes a loop of its own; the code of a row picks it at run time, so a network is data and everything is compiled once.
+Runs are whole vectors: what lies beyond the last unit is padding.
 """
 
 from collections.abc import Callable

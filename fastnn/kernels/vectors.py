@@ -76,6 +76,14 @@ def store(builder: Any, values: Sequence[Any], pointers: Sequence[Any]) -> None:
         builder.store(value, pointer, align=4)
 
 
+def store_some(builder: Any, value: Any, pointer: Any, there: Any) -> None:
+    """Store the lanes of a vector that are there; the memory of the others is not touched."""
+    name = f"llvm.masked.store.v{LANES}f32.p0"
+    kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, I32, there.type])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    builder.call(function, [value, pointer, ir.Constant(I32, 4), there])
+
+
 def repeat(
     builder: Any, count: Any, step: int, held: Sequence[Any], turn: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:
