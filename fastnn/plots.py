@@ -276,9 +276,9 @@ def several_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | 
             axes.set_xlabel("epoch")
             if key == "loss":
                 axes.set_yscale("log")
+                axes.set_yticks([tick for tick in (0.1, 0.2, 0.5, 1, 2, 5) if tick <= axes.get_ylim()[1]])
+                axes.minorticks_off()
                 axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-                axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-                axes.tick_params(which="minor", labelsize=7)
             else:
                 axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
                 axes.legend(frameon=False, fontsize=8)
@@ -286,11 +286,11 @@ def several_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | 
 
 
 def by_size(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title: str) -> None:
-    """Draw test accuracy by hidden units, with dropout and without.
+    """Draw test accuracy by hidden units, with dropout and without: the mean over seeds, and how far they lie apart.
 
     Parameters
     ----------
-    rows : sequence of mappings with ``units``, ``with`` and ``without``
+    rows : sequence of mappings with ``units``, and the accuracies ``with`` and ``without``, one a seed
     path, title
         As for `several_curves`; errors too.
     """
@@ -298,7 +298,10 @@ def by_size(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], tit
         axes = figure.subplots()
         units = [row["units"] for row in rows]
         for name, color in (("without", ORANGE), ("with", BLUE)):
-            axes.plot(units, [row[name] for row in rows], "o-", color=color, label=f"{name} dropout")
+            means = [sum(row[name]) / len(row[name]) for row in rows]
+            axes.plot(units, means, "o-", color=color, label=f"{name} dropout")
+            low, high = [min(row[name]) for row in rows], [max(row[name]) for row in rows]
+            axes.fill_between(units, low, high, color=color, alpha=0.15, linewidth=0)
         axes.set_xscale("log", base=2)
         axes.set_xticks(units, [str(value) for value in units])
         axes.minorticks_off()

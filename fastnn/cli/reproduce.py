@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import mean
 
 from fastnn.callbacks import Record
 from fastnn.cli.console import make_console
@@ -17,7 +18,7 @@ from fastnn.kernels import backend
 from fastnn.reproduce import PROJECTS, STUDIES, Data, Outcome, claims_of, identity_of, reproduce
 from fastnn.settings import nearest
 
-HEAD = ("project", "recipe", "claimed", "must reach", "reached", "seeds", "seconds", "")
+HEAD = ("recipe", "claimed", "least", "reached", "seeds", "s each", "claim")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     backend(changes.get("training.backend", "fused")).warm()
     report = _report(folder, projects, changes)
     rows = [Outcome.of(row) for row in report["rows"]]
-    _print_table([_words(row) for row in rows], rows)
+    _print_table(report)
     short = [row for row in rows if not row.reached]
     print(f"figures, table and pictures are in {folder}")
     if short:
@@ -84,55 +85,58 @@ def _report(folder: Path, projects: Sequence[str], changes: Values) -> Record:
                 keep()
     except KeyboardInterrupt:
         print()
-        raise KeyboardInterrupt("interrupted; the same command goes on after the last finished row") from None
+        raise KeyboardInterrupt("interrupted; the same command goes on with the row that was not finished") from None
     _store(folder, report)
     unfinished.unlink(missing_ok=True)
     return report
 
 
 def _words(outcome: Outcome) -> tuple[str, ...]:
-    claim = outcome.claim
-    return (
-        *(
-            claim.project,
-            claim.recipe,
-            claim.claimed,
-            f"{claim.least:.1%}",
-            f"{outcome.accuracy:.2%}",
-            str(claim.seeds),
-        ),
-        *(f"{outcome.seconds:.1f}", "ok" if outcome.reached else "FALLS SHORT"),
-    )
+    claim, verdict = outcome.claim, "ok" if outcome.claim.holds else "wrong"
+    figures = f"{claim.least:.1%}", f"{outcome.accuracy:.2%}", str(claim.seeds), f"{outcome.seconds:.1f}"
+    return claim.recipe, claim.claimed, *figures, verdict if outcome.reached else "FALLS SHORT"
 
 
-def _print_table(rows: list[tuple[str, ...]], outcomes: list[Outcome]) -> None:
+def _print_table(report: Record) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(*HEAD, box=SIMPLE_HEAD)
-    for column in table.columns[3:7]:
+    for column in table.columns[2:6]:
         column.justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    table.columns[1].no_wrap = True
+    for row in report["rows"]:
+        table.add_row(*_words(Outcome.of(row)))
     console = make_console()
     console.print(table)
-    for note in _notes(outcomes):
+    for note in _notes(report):
         console.print(note)
 
 
-def _notes(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    for outcome in outcomes:
-        losses = f" (loss {outcome.loss:.4f}, theirs {outcome.faulty[1]:.4f})" if outcome.faulty else ""
+def _notes(report: Record) -> Iterator[str]:
+    for outcome in map(Outcome.of, report["rows"]):
         if outcome.claim.finding:
-            yield f"{outcome.claim.recipe}: {outcome.claim.finding}{losses}"
+            yield f"{outcome.claim.recipe}: {outcome.claim.finding}"
+        if outcome.rival:
+            ours = f"{mean(outcome.accuracies):.2%}, loss {outcome.loss:.4f}"
+            yield f"{outcome.claim.recipe}: {ours}; {outcome.claim.rival} {{:.2%}}, loss {{:.4f}}".format(
+                *outcome.rival
+            )
+    for row in report.get("by_rate", ()):
+        yield f"by_rate: {row['units']} units, rate {row['learning_rate']}: {_spread(row['accuracies'])}"
+    for row in report.get("dropout_by_size", ()):
+        both = f"with dropout {_spread(row['with'])}, without {_spread(row['without'])}"
+        yield f"dropout_by_size: {row['units']} units: {both}"
+
+
+def _spread(accuracies: Sequence[float]) -> str:
+    return f"{mean(accuracies):.1%} ({min(accuracies):.1%} to {max(accuracies):.1%})"
 
 
 def _store(folder: Path, report: Record) -> None:
     write_atomically(folder / "reproduce.json", json.dumps(report, indent=2) + "\n")
     outcomes = [Outcome.of(row) for row in report["rows"]]
     lines = [HEAD, tuple("---" for _ in HEAD), *(_words(outcome) for outcome in outcomes)]
-    notes = [f"- {note}" for note in _notes(outcomes)]
+    notes = [f"- {note}" for note in _notes(report)]
     text = "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes])
     write_atomically(folder / "reproduce.md", text + "\n")
     try:
