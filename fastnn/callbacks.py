@@ -51,6 +51,15 @@ class History:
     def plot(self, path: str | os.PathLike[str] | None = None) -> "Plot":
         """Draw loss, accuracy and learning rate over the epochs: a notebook shows it, and `path` keeps it as PNG.
 
+        Parameters
+        ----------
+        path : path-like, optional
+
+        Returns
+        -------
+        Plot
+            The bytes of the PNG.
+
         Raises
         ------
         MissingExtraError
@@ -92,22 +101,36 @@ def merit(record: Record, best_by: str = "accuracy") -> tuple[float, ...] | None
 
 
 class Callback:
-    """Base of what a fit calls; each method does nothing. `fit` is the running `fastnn.training.Fit`."""
+    """Base of what a fit calls; each method does nothing."""
 
     def on_fit_begin(self, fit: "Fit") -> None:
-        """Before the first step, when the kernels are compiled."""
+        """Before the first step, when the kernels are compiled.
+
+        Parameters
+        ----------
+        fit : fastnn.training.Fit
+            The running fit.
+        """
 
     def on_advance(self, fit: "Fit") -> None:
-        """After each slice of steps, at least about twice a second."""
+        """After each slice of steps, at least about twice a second. Parameters as of `on_fit_begin`."""
 
     def on_epoch_end(self, fit: "Fit", record: Record) -> None:
-        """After each epoch and its validation."""
+        """After each epoch and its validation.
+
+        Parameters
+        ----------
+        fit : as for `on_fit_begin`
+        record : dict
+            What `History` keeps of the epoch: epoch (from 1), learning_rate (of its first step), loss, accuracy (None
+            for regression), seconds, samples_per_second; and val_loss, val_accuracy if there is a validation set.
+        """
 
     def on_interrupt(self, fit: "Fit") -> None:
-        """After Ctrl-C, between two steps, before KeyboardInterrupt goes on."""
+        """After Ctrl-C, between two steps, before KeyboardInterrupt goes on. Parameters as of `on_fit_begin`."""
 
     def on_fit_end(self, fit: "Fit") -> None:
-        """After the last epoch."""
+        """After the last epoch. Parameters as of `on_fit_begin`."""
 
 
 class EarlyStopping(Callback):
@@ -131,11 +154,11 @@ class EarlyStopping(Callback):
         self.patience = checked(patience, COUNT, "patience", int)
 
     def on_fit_begin(self, fit: "Fit") -> None:
-        """A fit that is resumed where it had stopped does not go on."""
+        """A fit that is resumed where it had stopped does not go on. Parameters as of `Callback.on_fit_begin`."""
         self._judge(fit)
 
     def on_epoch_end(self, fit: "Fit", record: Record) -> None:
-        """Set ``fit.stop`` when patience is at its end."""
+        """Set ``fit.stop`` when patience is at its end. Parameters as of `Callback.on_epoch_end`."""
         self._judge(fit)
 
     def _judge(self, fit: "Fit") -> None:
@@ -175,15 +198,15 @@ class Checkpoint(Callback):
         self.folder = Path(folder)
 
     def on_epoch_end(self, fit: "Fit", record: Record) -> None:
-        """Write the last, and the best if this is it."""
+        """Write the last, and the best if this is it. Parameters as of `Callback.on_epoch_end`."""
         if fit.history.best in (None, len(fit.history) - 1):
             safetensors.save(self.folder / "model.safetensors", fit.network)
         self.keep(fit)
 
     def on_interrupt(self, fit: "Fit") -> None:
-        """Write the state between two steps, inside an epoch if need be."""
+        """Write the state between two steps, inside an epoch if need be. Parameters as of `Callback.on_interrupt`."""
         self.keep(fit)
 
     def keep(self, fit: "Fit") -> None:
-        """Write ``last.safetensors``."""
+        """Write ``last.safetensors``. Parameters as of `Callback.on_fit_begin`."""
         safetensors.save(self.folder / "last.safetensors", fit.network, fit.checkpoint())

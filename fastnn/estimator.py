@@ -213,12 +213,19 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         Parameters
         ----------
         X, y, sample_weight : as for `fit`
-        classes : array (K,)
+        classes : array (K,), optional
             All classes that will ever come; needed by the first call.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ConfigError
+            As `fit`; or no classes in the first call, others in a later one, or the class_weight "balanced".
+        DataError, ValueError, DivergedError
+            As `fit`.
         """
         first = "network_" not in vars(self)
         if first:
@@ -233,7 +240,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, None, first, one_epoch=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of each sample (N,), or its labels, zeros and ones, (N, K)."""
+        """The class of each sample. Parameters and Raises as of `transform`.
+
+        Returns
+        -------
+        array (N,) of the dtype of `classes_`, or int64 array (N, K)
+            The second is for a `y` of several labels: zeros and ones.
+        """
         outputs = self._outputs(X)
         if self._several:
             return (outputs > 0.5).astype(int)
@@ -244,14 +257,19 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return found
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, float32 (N, K)."""
+        """The probability of each class. Parameters and Raises as of `transform`.
+
+        Returns
+        -------
+        float32 array (N, K)
+        """
         outputs = self._outputs(X)
         if outputs.shape[1] > 1 or self._several:
             return outputs
         return np.hstack([1 - outputs, outputs])
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithm of `predict_proba`."""
+        """The logarithm of `predict_proba`. Parameters, Returns and Raises as of `predict_proba`."""
         with np.errstate(divide="ignore"):
             logarithms: np.ndarray = np.log(self.predict_proba(X))
         return logarithms
@@ -265,7 +283,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     """A multilayer perceptron that predicts numbers, by scikit-learn's interface, with half the squared error.
 
-    Parameters and attributes are those of `MLPClassifier`, without classes and their weights; `y` may have several
+    Parameters and attributes as of `MLPClassifier`, without classes and their weights; `y` may have several
     columns, of which the loss is the mean. There is no parameter `loss`: scikit-learn's Poisson loss is not here.
     """
 
@@ -283,7 +301,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
 
     @available_if(Perceptron.can_go_on)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one epoch from where the last call ended.
+        """Train for one epoch from where the last call ended. Raises as of `fit`.
 
         Parameters
         ----------
@@ -296,6 +314,11 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, None, "network_" not in vars(self), one_epoch=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The prediction for each sample, float32 (N,) or (N, O)."""
+        """The prediction for each sample. Parameters and Raises as of `transform`.
+
+        Returns
+        -------
+        float32 array (N,), or (N, O) for several outputs
+        """
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs

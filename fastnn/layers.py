@@ -141,7 +141,13 @@ class Dense:
         self.parsed_activation()
 
     def parsed_activation(self) -> tuple[str, float]:
-        """The activation's bare name and its argument (0.0 if it takes none)."""
+        """The activation's bare name and its argument (0.0 if it takes none).
+
+        Raises
+        ------
+        ConfigError
+            An unknown activation, or an argument that it does not take.
+        """
         name, arguments = parse_call(self.activation, "activation")
         default = ACTIVATIONS[_one_of(name, ACTIVATIONS, "activation")]
         if len(arguments) > (default is not None) or not all(abs(v) <= LARGEST for v in arguments):

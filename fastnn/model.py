@@ -24,8 +24,9 @@ from fastnn.training import Fit
 class MLP(Network):
     """A multilayer perceptron.
 
-    See `fastnn.network.Network` for the parameters: ``MLP([Input(784, scale=1 / 255), Dense(300, "relu"),
-    Dense(10, "softmax")])``.
+    ``MLP([Input(784, scale=1 / 255), Dense(300, "relu"), Dense(10, "softmax")])``
+
+    Parameters and Raises as of `fastnn.network.Network`.
     """
 
     def fit(
@@ -153,14 +154,25 @@ class MLP(Network):
         return fit.run()
 
     def predict_proba(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
-        """The outputs for raw inputs X (N, I), as float32 (N, O); of one output for two classes (N, 2): 1 - a, a."""
+        """The outputs, or the probabilities that they stand for. Parameters and Raises as of `outputs`.
+
+        Returns
+        -------
+        float32 array (N, O)
+            Of one output a for two classes (N, 2): 1 - a, a.
+        """
         outputs = self.outputs(X, backend, threads)
         if outputs.shape[1] == 1 and self.classifies:
             return np.hstack([1 - outputs, outputs])
         return outputs
 
     def predict(self, X: np.ndarray, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
-        """Class indices int64 (N,) for raw inputs X (N, I); of a network for regression its outputs float32 (N, O)."""
+        """The classes of samples, or of a network for regression its outputs. Parameters and Raises as of `outputs`.
+
+        Returns
+        -------
+        int64 array (N,) of class indices, or float32 array (N, O)
+        """
         if not self.classifies:
             return self.outputs(X, backend, threads)
         classes: np.ndarray = self.predict_proba(X, backend, threads).argmax(axis=1)
@@ -174,7 +186,26 @@ class MLP(Network):
         backend: str = "fused",
         threads: int | str = "auto",
     ) -> dict[str, float | None]:
-        """Mean loss and share of right classes: ``{"loss": ..., "accuracy": ...}``; accuracy is None for regression."""
+        """Judge the network on samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `examples`
+            Here `y` must be given.
+        backend, threads : as for `outputs`
+
+        Returns
+        -------
+        dict
+            ``{"loss": ..., "accuracy": ...}``: the mean loss, and the share of right classes (None for regression).
+
+        Raises
+        ------
+        ConfigError
+            An unknown backend, or a number of threads out of range.
+        DataError
+            As `examples`; or there are no samples.
+        """
         examples = self.examples(X, y, sample_weight)
         if not len(examples):
             raise DataError("there are no samples to evaluate on")
@@ -200,6 +231,15 @@ class MLP(Network):
 
 def load(path: str | os.PathLike[str]) -> MLP:
     """Read a model that `MLP.save` wrote. Loading a hostile file can fail, but never run code.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `MLP.save`, but for the forms that cannot be loaded again.
+
+    Returns
+    -------
+    MLP
 
     Raises
     ------

@@ -81,6 +81,16 @@ class Network:
             Activation of the hidden layers, and of the last.
         **arguments
             As for the class: loss, weight_init, bias_init, seed.
+
+        Returns
+        -------
+        Network
+            Of the class that this is called on.
+
+        Raises
+        ------
+        ConfigError
+            Fewer than two sizes, or what does not make a network.
         """
         if len(sizes) < 2:
             raise ConfigError(f"a network needs at least two sizes, input and output, not {list(sizes)}")
@@ -105,7 +115,18 @@ class Network:
         return self.loss != "quadratic" or (net.widths[-1] > 1 and net.activations[-1] in ("sigmoid", "tanh"))
 
     def reset(self, seed: int | None = None) -> None:
-        """Draw all parameters anew, from `seed` (by default the seed that the network has)."""
+        """Draw all parameters anew.
+
+        Parameters
+        ----------
+        seed : int, optional
+            From 0 to 2**64 - 1; by default the seed that the network has.
+
+        Raises
+        ------
+        ConfigError
+            A seed out of range.
+        """
         self.seed = check_seed(self.seed if seed is None else seed)
         self.epochs = 0
         for layer, (W, b) in enumerate(self.parameters()):
@@ -128,11 +149,49 @@ class Network:
         return found
 
     def outputs(self, X: Any, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
-        """What the output layer gives: float32 (N, O) for raw inputs X (N, I)."""
+        """What the output layer gives.
+
+        Parameters
+        ----------
+        X : as for `examples`
+        backend : {"fused", "reference"}
+            The compiled kernels, or plain NumPy.
+        threads : int or "auto"
+            From 1 to 1024, for the fused backend; the result does not depend on it.
+
+        Returns
+        -------
+        float32 array (N, O)
+
+        Raises
+        ------
+        ConfigError
+            An unknown backend, or a number of threads out of range.
+        DataError
+            As `examples`.
+        """
         return self.forward(self.examples(X), backend, threads)
 
     def forward(self, examples: Examples, backend: str = "fused", threads: int | str = "auto") -> np.ndarray:
-        """As `outputs`, float32 (N, O), for examples that have been checked already."""
+        """As `outputs`, for examples that have been checked already.
+
+        Parameters
+        ----------
+        examples : Examples
+            Of N samples.
+        backend, threads : as for `outputs`
+
+        Returns
+        -------
+        float32 array (N, O)
+
+        Raises
+        ------
+        ConfigError
+            As `outputs`.
+        DataError
+            Another number of features than the network's.
+        """
         width = self.architecture.widths[0]
         if examples.X.shape[1] != width:  # the kernels would read beyond the rows
             raise DataError(f"X has the shape {examples.X.shape}; this network takes (N, {width})")
@@ -157,12 +216,20 @@ class Network:
 
         Parameters
         ----------
-        X, y, sample_weight : arrays
-            As for `examples`.
+        X, y, sample_weight : as for `examples`
+            Here `y` must be given.
+        backend, threads : as for `outputs`
 
         Returns
         -------
         list of (dW (I, O), db (O,)), float32
+
+        Raises
+        ------
+        ConfigError
+            As `outputs`.
+        DataError
+            As `examples`; or there are no samples.
         """
         examples = self.examples(X, y, sample_weight)
         if not len(examples):
@@ -179,7 +246,28 @@ class Network:
         forward: bool = False,
         **settings: Any,
     ) -> Job:
-        """The network at work on examples, or asked for its outputs alone; `settings` are the other fields of `Job`."""
+        """The network at work on examples.
+
+        Parameters
+        ----------
+        examples : Examples
+        batch_size : int
+            B, at least 1.
+        threads : as for `outputs`
+        forward : bool
+            Whether it is asked for its outputs alone.
+        **settings
+            The other fields of `Job`.
+
+        Returns
+        -------
+        Job
+
+        Raises
+        ------
+        ConfigError
+            A number of threads out of range.
+        """
         # a shift turns zeros into other numbers
         density = 1.0 if np.any(self.architecture.shift) or threads != "auto" else examples.find_density()
         count = resolve(threads, self.architecture, min(batch_size, max(1, len(examples))), density, forward)
@@ -197,6 +285,10 @@ class Network:
             (N,) class indices from 0 to O - 1; or (N, O) targets, for classes one-hot rows; or (N,) targets if O is 1.
         sample_weight : array (N,), optional
             At least 0, not all 0.
+
+        Returns
+        -------
+        fastnn.kernels.job.Examples
 
         Raises
         ------

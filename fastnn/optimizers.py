@@ -104,7 +104,10 @@ class Momentum(Optimizer):
 
 @dataclass(frozen=True)
 class Nesterov(Momentum):
-    """Momentum with Nesterov's look ahead, Sutskever et al. 2013, equations 3-4; settings as of `Momentum`."""
+    """Momentum with Nesterov's look ahead, Sutskever et al. 2013, equations 3-4.
+
+    Parameters and Raises as of `Momentum`.
+    """
 
     name = "nesterov"
 
@@ -141,7 +144,7 @@ class RMSprop(Optimizer):
         return self.rho
 
     def coefficients(self, rates: np.ndarray, step: int) -> np.ndarray:
-        """The rate and epsilon as they are, (S,) -> (S, 2); see `Optimizer.coefficients`."""
+        """The rate and epsilon as they are. Parameters and Returns as of `Optimizer.coefficients`."""
         return np.stack([rates, np.full(len(rates), self.epsilon)], axis=1)
 
 
@@ -183,11 +186,13 @@ class Adam(Optimizer):
         return self.beta2
 
     def coefficients(self, rates: np.ndarray, step: int) -> np.ndarray:
-        """The bias corrections of algorithm 1, drawn into rate and epsilon; see `Optimizer.coefficients`.
+        """The bias corrections of algorithm 1, drawn into rate and epsilon.
 
         With t = step + 1, step + 2, ... and r = sqrt(1 - beta2^t), multiplying the fraction
         alpha m^ / (sqrt(v^) + epsilon) by r / r gives alpha r / (1 - beta1^t) m / (sqrt(v) + epsilon r)
         (section 2, the more efficient order, with epsilon-hat written out).
+
+        Parameters and Returns as of `Optimizer.coefficients`.
         """
         t = step + 1.0 + np.arange(len(rates))
         root = np.sqrt(1 - self.beta2**t)
@@ -196,7 +201,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay; settings as of `Adam`.
+    """Adam with decoupled weight decay. Parameters and Raises as of `Adam`.
 
     Loshchilov, Hutter: "Decoupled weight decay regularization", ICLR 2019, algorithm 2. Each step takes alpha lambda W
     off the weights, alpha as scheduled: as in PyTorch, lambda is relative to the learning rate. The paper's is not.

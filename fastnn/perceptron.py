@@ -193,7 +193,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
         Raises
         ------
-        ValueError
+        ConfigError, DataError, ValueError
             Parameters or data that do not fit.
         DivergedError
             The loss or a weight became NaN or infinite.
@@ -384,7 +384,22 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return network.forward(examples, self.backend, self._threads())
 
     def transform(self, X: Any) -> np.ndarray:
-        """The activations of the last hidden layer, float32 (N, O); without hidden layers X itself."""
+        """The activations of the last hidden layer.
+
+        Parameters
+        ----------
+        X : as for `fit`
+
+        Returns
+        -------
+        float32 array (N, O)
+            Without hidden layers X itself (N, I), float32 or uint8.
+
+        Raises
+        ------
+        ValueError
+            Data that do not fit, or an estimator that is not fitted (NotFittedError).
+        """
         check_is_fitted(self)
         hidden = self.network_.without_last()
         if hidden is not None:

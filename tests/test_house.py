@@ -2,17 +2,21 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import fastnn
-from fastnn import initializers, layers, optimizers, schedules
+from fastnn import data, errors, initializers, kernels, layers, optimizers, schedules
 from fastnn.kernels import functions, losses, reference, rows
 
 PACKAGE = Path(fastnn.__file__).parent
@@ -198,6 +202,127 @@ def public(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, as
                 yield from public(child, inside)
             else:
                 yield inside, child
+
+
+# ---------------------------------------------------------------- what docstrings say of the names that users import
+
+SECTION = re.compile(r"^(Parameters|Returns|Raises|Attributes|Notes)\n-+$", re.M)
+POINTER = re.compile(r"\b((?:Parameters|Returns|Raises)\b[\w,\s]*) as of `([\w.]+)`")
+AS_FOR = re.compile(r"\bas for `([\w.]+)`", re.I)
+ERRORS = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
+
+
+def ours(kind: type) -> list[type]:
+    """A class and its bases, but for other packages'."""
+    return [base for base in kind.__mro__ if base.__module__.split(".")[0] == "fastnn"]
+
+
+def imported() -> Iterator[tuple[object, object]]:
+    """Each function, class and public method of ours that users import, and where names in it are looked up."""
+    offered = [(fastnn, dir(fastnn)), (data, data.__all__), (kernels, ["backend"]), (reference, kernels.KERNELS)]
+    for one in (getattr(page, name) for page, names in offered for name in names):
+        if inspect.isclass(one):
+            methods = {getattr(one, key) for base in ours(one) for key in vars(base) if not key.startswith("_")}
+            yield from ((method, one) for method in methods if inspect.isroutine(method))
+        if inspect.isclass(one) or inspect.isfunction(one):
+            yield one, one
+
+
+def said(one: object, near: object) -> dict[str, set[str]]:
+    """The names in each section of a docstring, with those of another one that it points to.
+
+    It can do so by "Parameters and Raises as of `name`", or for a parameter by "as for `name`". What points nowhere
+    is a name that begins with a question mark.
+    """
+    text, found = inspect.cleandoc(one.__doc__ or ""), {}
+    places = [near, inspect.getmodule(inspect.unwrap(one)), SimpleNamespace(fastnn=fastnn)]
+
+    def elsewhere(head: str, name: str) -> set[str]:
+        there = looked_up(name, places)
+        return {} if there is None else said(there, near).get(head, set())
+
+    _, *parts = SECTION.split(text)
+    for head, section in zip(parts[::2], parts[1::2], strict=True):
+        found[head] = set()
+        for entry in re.split(r"\n(?=\S)", section.strip()):
+            names = {name.lstrip("*") for name in re.split(" : |\n", entry)[0].split(", ")}
+            for name in AS_FOR.findall(entry):
+                names = {known if known in elsewhere(head, name) else f"?{known} of {name}" for known in names}
+            found[head] |= names
+    for heads, name in POINTER.findall(text):
+        for head in re.findall("Parameters|Returns|Raises", heads):
+            found.setdefault(head, set()).update(elsewhere(head, name) or {f"?{head} of {name}"})
+    return found
+
+
+def looked_up(name: str, places: list[object]) -> object | None:
+    for place in places:
+        try:
+            return attrgetter(name)(place)
+        except AttributeError:
+            continue
+    return None
+
+
+def own(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of a function's body, but for the functions in it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.Lambda)):
+            yield child
+            yield from own(child)
+
+
+def body(function: object) -> list[ast.AST]:
+    """The nodes of a function as it is written; none of one that a dataclass made."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or code.co_filename.startswith("<"):
+        return []
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    return list(own(definition))
+
+
+def unsaid(one: object, near: object) -> list[str]:
+    """What the docstring of a function, method or class lacks: arguments, what is returned, our errors."""
+    returned = []
+    if not inspect.isclass(one):
+        written = returned = body(one)
+        arguments = inspect.signature(one).parameters.keys() - {"self"}
+    else:
+        makers = [base for base in ours(one) if "__init__" in vars(base)]
+        arguments = inspect.signature(one).parameters.keys() if makers else set()
+        written = [node for base in makers for name in ("__init__", "__post_init__") if name in vars(base)
+                   for node in body(vars(base)[name])]  # fmt: skip
+    raised = [node.exc for node in written if isinstance(node, ast.Raise) and node.exc]
+    raised = {ast.unparse(getattr(error, "func", error)).rpartition(".")[2] for error in raised} & ERRORS
+    values = [ast.unparse(node.value) for node in returned if isinstance(node, ast.Return) and node.value]
+    known = said(one, near)
+    lacking = [name for names in known.values() for name in names if name.startswith("?")]
+    lacking += [f"the parameter {name}" for name in arguments - known.get("Parameters", set())]
+    if arguments and set(values) - {"None", "self"} and "Returns" not in known:
+        lacking.append("Returns")
+    return sorted(lacking + [f"the error {name}" for name in raised - known.get("Raises", set())])
+
+
+def test_docstrings_of_what_users_import_are_complete():
+    found = {f"{one.__module__}.{one.__qualname__}": unsaid(one, near) for one, near in imported()}
+    assert not {name: lacking for name, lacking in found.items() if lacking}
+
+
+def test_the_rule_of_docstrings_sees():
+    def f(a, b, c=1, **more):
+        """Do. Raises as of `nothing`.
+
+        Parameters
+        ----------
+        a : int
+        b : as for `fastnn.load`
+        """
+        if a:
+            raise errors.ConfigError("no")
+        return lambda: [b, c, more]
+
+    lacking = ["?Raises of nothing", "?b of fastnn.load", "Returns", "the error ConfigError"]
+    assert unsaid(f, f) == [*lacking, *(f"the parameter {name}" for name in ("b", "c", "more"))]
 
 
 # ---------------------------------------------------------------- tables

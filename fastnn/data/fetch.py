@@ -25,6 +25,10 @@ def fetch(url: str, folder: str | os.PathLike[str] | None = None) -> Path:
     folder : path-like, optional
         Where it is kept, by default the user's cache folder for fastnn.
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     DataError

@@ -19,13 +19,13 @@ Scale = tuple[float | np.ndarray, float | np.ndarray]  # scale and shift: one fo
 
 
 def split(dataset: Dataset, fraction: float, seed: int, reuse: bool = False) -> tuple[Dataset, Dataset]:
-    """Divide a data set at random, as `split_rows` says.
+    """Divide a data set at random. Raises as of `split_rows`.
 
     Parameters
     ----------
     dataset : Dataset
-    fraction, seed
-        As for `split_rows`.
+        Of N rows.
+    fraction, seed : as for `split_rows`
     reuse : bool
         Whether `rest` may take the memory of `dataset`, which is spoilt by it: so large data need not fit twice.
 
@@ -85,6 +85,17 @@ def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.n
 
 def shuffle(dataset: Dataset, seed: int) -> Dataset:
     """The rows in a random order, the same for the same seed.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    seed : int
+        From 0 to 2**64 - 1.
+
+    Returns
+    -------
+    Dataset
+        A copy.
 
     Raises
     ------

@@ -148,7 +148,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     return run
 
 
-# ---------------------------------------------------------------- the kernels (see fastnn.kernels)
+# ---------------------------------------------------------------- the kernels (see reference.py)
 
 NO_STEPS = np.zeros((1, 3))
 
@@ -209,7 +209,7 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
 
 
 def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray, totals: Totals = NOTHING) -> Totals:
-    """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`."""
+    """Take S optimiser steps."""
     work = _run(job, TRAIN, order, epoch, first, steps, job.batch_size, totals)
     return Totals(*work.totals.tolist())
 

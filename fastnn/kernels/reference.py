@@ -156,7 +156,7 @@ UPDATES: dict[str, Callable[..., None]] = {
 }
 
 
-# ---------------------------------------------------------------- the kernels (see fastnn.kernels)
+# ---------------------------------------------------------------- the kernels
 
 
 def scaled(job: Job, rows: np.ndarray) -> np.ndarray:
@@ -221,7 +221,15 @@ NEAR = 256  # rows whose inputs are made together: they stay in a near cache
 
 @quiet
 def predict(job: Job, outputs: np.ndarray) -> None:
-    """Write the network's outputs for all examples to `outputs` (N, O)."""
+    """Write the network's outputs for all examples.
+
+    Parameters
+    ----------
+    job : Job
+        Its examples need neither labels nor targets.
+    outputs : float array (N, O)
+        Written to; float32 for the fused backend.
+    """
     parameters = job.architecture.views(job.parameters)
     for start in range(0, len(job.examples), SLICE):
         rows = np.arange(start, min(start + SLICE, len(job.examples)))
@@ -230,7 +238,17 @@ def predict(job: Job, outputs: np.ndarray) -> None:
 
 @quiet
 def score(job: Job) -> Totals:
-    """Loss and hits over all examples, without dropout or label smoothing."""
+    """Judge all examples, without dropout or label smoothing.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    Totals
+        The sums of loss and hits over all examples.
+    """
     net, totals = job.architecture, NOTHING
     parameters = net.views(job.parameters)
     for start in range(0, len(job.examples), SLICE):
@@ -263,7 +281,22 @@ def propagate(
 
 @quiet
 def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.ndarray]:
-    """The gradient of the mean loss over the samples `rows` (B,), as a flat buffer like the parameters."""
+    """The gradient of the mean loss over some samples.
+
+    Parameters
+    ----------
+    job : Job
+        Its weight decay and its limit of the norm are not applied.
+    rows : int array (B,)
+        The samples.
+    epoch : int
+        Whose dropout masks are used, from 0.
+
+    Returns
+    -------
+    (totals, gradient) : (Totals, array (size,))
+        Loss and hits of these samples; and the gradient, a flat buffer like the parameters, of their dtype.
+    """
     views = job.architecture.views
     gradient = np.zeros_like(job.parameters)
     t = taught_rows(job, rows)
@@ -273,8 +306,29 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
 
 @quiet
 def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray, totals: Totals = NOTHING) -> Totals:
-    """Take ``len(steps)`` optimiser steps; see `fastnn.kernels`.
+    """Take S optimiser steps, which change the job's parameters and state in place.
 
+    Parameters
+    ----------
+    job : Job
+    order : int array (N,)
+        The samples, in the order of the epoch.
+    epoch : int
+        Its number, from 0, for the dropout masks.
+    first : int
+        The number in the epoch, from 0, of the first of these steps.
+    steps : float64 array (S, 3)
+        Of each step: effective learning rate, effective epsilon, and decoupled decay of the weights.
+    totals : Totals
+        What the sums go on from, so that they do not depend on how an epoch is cut into calls.
+
+    Returns
+    -------
+    Totals
+        With the loss and hits of these steps, each judged before it was taken.
+
+    Notes
+    -----
     Inputs and targets are made, and losses taken, for many steps at once, not batch by batch: in small networks it is
     the number of calls into NumPy that takes the time.
     """
