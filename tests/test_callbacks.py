@@ -151,6 +151,11 @@ def test_the_best_epoch(judged, best):
     assert History([record(val_loss=loss, val_accuracy=accuracy) for loss, accuracy in judged]).best == best
 
 
+def test_what_the_best_epoch_is_best_by():
+    records = [record(val_loss=loss, val_accuracy=right) for loss, right in ((0.9, 0.5), (0.8, 0.7), (0.7, 0.6))]
+    assert (History(records, "accuracy").best, History(records, "loss").best) == (1, 2)
+
+
 def test_without_validation_there_is_no_best_epoch():
     assert History([record(), record()]).best is None
 
