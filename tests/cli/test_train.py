@@ -67,6 +67,18 @@ def test_the_summary(train, table, tmp_path):
     assert (summary["best_epoch"], summary["val_loss"]) == (best["epoch"], best["val_loss"])
 
 
+def test_what_is_reported_is_of_the_test_set(train, tmp_path):
+    """Its labels contradict those that were learnt, so what is right in training and validation is wrong in it."""
+    X, y = np.eye(3, 4)[np.arange(90) % 3], np.arange(90) % 3
+    np.savez(tmp_path / "turned.npz", x_train=X, y_train=y, x_test=X, y_test=(y + 1) % 3)
+    data = ("--data", tmp_path / "turned.npz", "--validation", 0.2, "--activation", "tanh", "--learning-rate", 0.1)
+    code, out, _ = train(*data, "--epochs", 20)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (code, summary["val_accuracy"], summary["test_accuracy"]) == (0, 1, 0)
+    assert summary["test_loss"] > summary["val_loss"]
+    assert re.search(r"test +0\.00%", out)
+
+
 def test_epochs_are_plain_lines_where_there_is_no_terminal(train, tmp_path):
     _, out, _ = train()
     lines = [line for line in out.splitlines() if line.startswith("epoch")]
