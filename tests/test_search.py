@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import search as module
+from fastnn.callbacks import History
 from fastnn.config import Config
 from fastnn.errors import ConfigError
 from fastnn.runs import Parts
@@ -93,6 +94,26 @@ def test_the_test_rows_are_never_looked_at(config, monkeypatch):
     said = []
     search(open_study(None, "a", 0), config, spoilt, (), 3, said.append)
     assert [one.value for one in said] == [one.value for one in run(config, open_study(None, "a", 0), trials=3)]
+
+
+def test_trials_that_lag_behind_are_ended_early(config, monkeypatch):
+    """Judged after 2 and after 6 of 7 epochs; of so few trials the best so far goes on."""
+    planned = [[0.9] * 7, [0.5] * 7, [0.6] * 7, [0.95] * 7, [0.96] * 5 + [0.1] * 2]
+    had = []
+
+    def fit(settings, network, parts, callbacks):
+        accuracies, history = planned[len(had)], History()
+        had.append(history)
+        for epoch, accuracy in enumerate(accuracies, start=1):
+            history.records.append({"epoch": epoch, "val_accuracy": accuracy, "val_loss": 1.0})
+            for callback in callbacks:
+                callback.on_epoch_end(None, history.records[-1])
+        return history
+
+    monkeypatch.setattr(module, "fit", fit)
+    said = run(config, open_study(None, "a", 0), trials=len(planned))
+    assert [len(history) for history in had] == [7, 2, 2, 7, 6]
+    assert [one.state for one in said] == ["complete", "pruned", "pruned", "complete", "pruned"]
 
 
 def test_a_trial_that_diverges_is_pruned(config):

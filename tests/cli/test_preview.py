@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from fastnn.augment import Augment
 from tests.cli.test_inspect import images  # noqa: F401
+from tests.samples import pictures
 
 
 def test_the_picture(fastnn, images, tmp_path):  # noqa: F811
@@ -12,6 +14,19 @@ def test_the_picture(fastnn, images, tmp_path):  # noqa: F811
     assert (code, err) == (0, "")
     assert f"10 images, and 5 times what becomes of them, are in {path}" in out
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_shows_what_epochs_see(fastnn, images, monkeypatch):  # noqa: F811
+    asked = []
+    monkeypatch.setattr("fastnn.pictures.grid", lambda *given: asked.append(given))
+    assert fastnn("preview", "--data", images, "--augment", "shift=1,rotate=20", "--seed", 7)[0] == 0
+    ((shown, *_, columns),) = asked
+    first, augment = shown[:10].reshape(10, -1), Augment(shift=1, rotate=20)
+    assert {row.tobytes() for row in first} <= {row.tobytes() for row in pictures(40)[0]}
+    epochs = [augment.apply(first, np.arange(10), (5, 5), seed=7, epoch=epoch) for epoch in range(5)]
+    assert columns == 10
+    np.testing.assert_array_equal(shown, np.reshape([first, *epochs], (60, 5, 5)))
+    assert len({row.tobytes() for row in shown.reshape(6, -1)}) == 6  # each epoch sees others
 
 
 def test_there_must_be_something_to_show(refused, images):  # noqa: F811
