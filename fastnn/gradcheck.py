@@ -31,13 +31,13 @@ class Row:
     Parameters
     ----------
     comparison : str
-        "reference against differences" or "fused against reference".
+        "reference against differences", "fused against reference" or "fused step against reference".
     layer : int
         Dense layers, counted from 0.
     parameter : str
         "weight" or "bias".
     checked : int
-        How many of its gradients were compared.
+        How many of its gradients were compared; of a step, how many parameters of all layers.
     difference : float
         The relative difference that is worst for its bound; NaN if a gradient is.
     bound : float
@@ -46,6 +46,8 @@ class Row:
         Where it is in the array; empty if nothing was compared.
     found, expected : float
         The two values there.
+    optimizer : str
+        Whose step was compared; empty if a gradient was.
     """
 
     comparison: str
@@ -57,6 +59,7 @@ class Row:
     place: tuple[int, ...] = ()
     found: float = 0.0
     expected: float = 0.0
+    optimizer: str = ""
 
     @property
     def passed(self) -> bool:
@@ -281,7 +284,7 @@ def check_steps(
     Returns
     -------
     list of Row
-        One for each optimiser, by its name as `parameter`; layer, place and values are those of the worst parameter.
+        One for each optimiser; layer, parameter, place and values are those of the worst number that it has changed.
         Differences are divided by the largest parameter.
     """
     draws = np.random.default_rng(check_seed(seed))
@@ -311,10 +314,11 @@ def _check_step(job: Job, rows: np.ndarray, optimizer: Optimizer, largest: float
 
     exact, slow, fast = stepped("reference", np.float64), stepped("reference", np.float32), stepped("fused", np.float32)
     scale = float(np.abs(exact).max()) or 1.0
-    noise, difference = (float(np.abs(one - exact).max()) / scale for one in (slow, fast))
-    at = int(np.abs(fast - exact).argmax())
-    layer = max(index for index, offset in enumerate(job.architecture.weight_offsets) if offset <= at)
-    stride = job.architecture.strides[layer]
-    place = divmod(at - job.architecture.weight_offsets[layer], stride)
-    return Row("fused step against reference", layer, optimizer.name, exact.size, difference,
-               max(_roundoff(job, len(rows)), 8 * noise), place, float(fast[at]), float(exact[at]))  # fmt: skip
+    noise, arrays = float(np.abs(slow - exact).max()) / scale, _arrays(job, fast, exact)
+    off = [np.abs(found - expected) for _, _, (found, expected) in arrays]
+    worst = int(np.argmax([differences.max() for differences in off]))
+    layer, name, (found, expected) = arrays[worst]
+    place = tuple(map(int, np.unravel_index(int(off[worst].argmax()), found.shape)))
+    difference, bound = float(off[worst].max()) / scale, max(_roundoff(job, len(rows)), 8 * noise)
+    return Row("fused step against reference", layer, name, job.architecture.parameters, difference, bound, place,
+               float(found[place]), float(expected[place]), optimizer.name)  # fmt: skip

@@ -137,7 +137,8 @@ def steps(net: Network) -> list[gradcheck.Row]:
 
 def test_a_right_step_of_each_optimiser_passes() -> None:
     rows = steps(network("relu"))
-    assert [row.parameter for row in rows] == list(OPTIMIZERS)
+    assert [row.optimizer for row in rows] == list(OPTIMIZERS)
+    assert {row.checked for row in rows} == {6 * 9 + 9 + 9 * 3 + 3}  # no padding
     assert all(row.passed and row.bound < 1e-5 for row in rows), rows
 
 
@@ -149,7 +150,35 @@ def test_a_wrong_step_fails(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         right(p, g, state, rate * 1.001, *rest)
 
     monkeypatch.setitem(reference.UPDATES, name, wrong)
-    assert [row.parameter for row in steps(network()) if not row.passed] == [name]
+    assert [row.optimizer for row in steps(network()) if not row.passed] == [name]
+
+
+@pytest.mark.parametrize(
+    ("layer", "parameter", "place"),
+    [(0, "weight", (5, 8)), (0, "bias", (3,)), (1, "weight", (8, 0)), (1, "bias", (2,))],
+)
+def test_the_worst_parameter_of_a_step_is_named(
+    monkeypatch: pytest.MonkeyPatch, layer: int, parameter: str, place: tuple[int, ...]
+) -> None:
+    fused = kernels.backend("fused")
+    right = fused.train
+
+    def wrong(job: Any, *how: Any) -> Any:
+        totals = right(job, *how)
+        job.architecture.views(job.parameters)[layer][parameter == "bias"][place] += 1
+        return totals
+
+    monkeypatch.setattr(fused, "train", wrong)
+    for row in steps(network()):
+        assert not row.passed
+        assert (row.layer, row.parameter, row.place) == (layer, parameter, place)
+        assert row.found - row.expected == pytest.approx(1, abs=1e-5)
+
+
+def test_a_step_to_nan_fails() -> None:
+    net = network()
+    net.parameters()[1][1][2] = np.nan
+    assert not any(row.passed for row in steps(net))
 
 
 def test_the_worst_place_and_its_values_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     for comparison, same in groupby(rows, key=lambda row: row.comparison):
         _print_table(comparison, same)
     for row in (row for row in rows if not row.passed):
-        at = ", ".join(map(str, row.place))
-        print(f"{row.comparison}, {_name(row)}[{at}]: {row.found:.9g}, but {row.expected:.9g} is expected")
+        whose = f"{row.comparison}, {row.optimizer}" if row.optimizer else row.comparison
+        print(f"{whose}, {_array(row)}[{_place(row)}]: {row.found:.9g}, but {row.expected:.9g} is expected")
     failed = sum(not row.passed for row in rows)
     unchecked = sum(not row.checked for row in rows)
     if failed:
@@ -56,9 +56,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _name(row: Row) -> str:
-    """An array of parameters, or an optimiser."""
-    return f"layers.{row.layer}.{row.parameter}" if row.parameter in ("weight", "bias") else row.parameter
+def _array(row: Row) -> str:
+    return f"layers.{row.layer}.{row.parameter}"
+
+
+def _place(row: Row) -> str:
+    return ", ".join(map(str, row.place))
 
 
 def _verdict(row: Row) -> str:
@@ -73,10 +76,12 @@ def _print_table(comparison: str, rows: Iterable[Row]) -> None:
 
     table = Table("", title=comparison, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.columns[0].no_wrap = True
-    table.columns[0].min_width = len("layers.0.weight")
-    for name in ("worst at", "is", "true", "checked", "differs", "bound", ""):
-        table.add_column(name, justify="right")
+    for name in ("worst at", "is\ntrue", "checked", "differs", "bound", ""):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        figures = f"{row.checked:,}", f"{row.difference:.1e}", f"{row.bound:.1e}", _verdict(row)
-        table.add_row(_name(row), ", ".join(map(str, row.place)), f"{row.found:.3g}", f"{row.expected:.3g}", *figures)
+        name, place = (row.optimizer, f"{_array(row)}\n{_place(row)}") if row.optimizer else (_array(row), _place(row))
+        values = f"{row.found:#.9g}\n{row.expected:#.9g}"  # one above the other: where they part is seen
+        table.add_row(
+            name, place, values, f"{row.checked:,}", f"{row.difference:.1e}", f"{row.bound:.1e}", _verdict(row)
+        )
     make_console().print(table)
