@@ -51,12 +51,12 @@ def table(frame: Any, label: int | str = 0, path: str = "the frame") -> Table:
     """Bring a data frame into the form that files come in; parameters and errors as of `read`."""
     known = _frame(frame, path)
     place = _place(known, label, path)
-    labels = known[:, place]
+    labels, name = known[:, place], _names(known)[place]
     if missing := int(labels.null_count()):
-        raise DataError(f"{path}: the label {_names(known)[place]!r} is missing in {missing} rows; drop them")
-    values = labels.to_numpy()
-    if not (labels.dtype.is_numeric() or values.dtype.kind == "b"):
-        values = np.array([str(value) for value in labels.to_list()], object)
+        raise DataError(f"{path}: the label {name!r} is missing in {missing} rows; drop them")
+    if labels.dtype.is_nested():
+        raise DataError(f"{path}: the label {name!r} is of the type {labels.dtype}, neither a number nor a word")
+    values = labels.to_numpy() if _is_number(labels.dtype) else _words(labels)
     return Table(_features(known, place, path), values, path)
 
 
@@ -75,11 +75,15 @@ def _parquet(path: str | os.PathLike[str]) -> Any:
             # words that come again are kept once: as many of them as you like fit into a small file
             words = [field.name for field in schema if not pyarrow.types.is_primitive(field.type)]
             content, batches, taken = parquet.ParquetFile(file, read_dictionary=words), [], 0
+            too_large = DataError(f"{path} expands from {size} to more than {limit} bytes; it is refused")
+            groups = map(content.metadata.row_group, range(content.metadata.num_row_groups))
+            if sum(group.total_byte_size for group in groups) > limit:  # a single batch of long words may be
+                raise too_large
             for batch in content.iter_batches():
                 batches.append(batch)
                 taken += batch.nbytes
                 if taken > limit:
-                    raise DataError(f"{path} expands from {size} to more than {limit} bytes; it is refused")
+                    raise too_large
             return pyarrow.Table.from_batches(batches, content.schema_arrow)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             if isinstance(error, DataError):
@@ -115,6 +119,23 @@ def _place(frame: Any, label: int | str, path: str) -> int:
     return label % len(names)
 
 
+def _is_number(dtype: Any) -> bool:
+    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+
+
+def _words(column: Any) -> np.ndarray:
+    """A column as text: an object array of which equal rows share one string, so that a row costs a pointer."""
+    native = column.to_native()
+    if hasattr(native, "dictionary_encode") and len(native):  # Arrow, a file too: numbered words, never text per row
+        coded = native.dictionary_encode().unify_dictionaries()
+        words = [str(word) for word in coded.chunk(0).dictionary.to_pylist()]
+        codes = np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])
+        return np.array(words, object)[codes]
+    known: dict[str, str] = {}
+    found = map(str, column)
+    return np.fromiter((known.setdefault(word, word) for word in found), object, len(column))
+
+
 def _features(frame: Any, label: int | None, path: str) -> np.ndarray:
     """All columns but the label's."""
     found = []
@@ -122,7 +143,7 @@ def _features(frame: Any, label: int | None, path: str) -> np.ndarray:
         if place == label:
             continue
         column = frame[:, place]
-        if not (column.dtype.is_numeric() or str(column.dtype) == "Boolean"):
+        if not _is_number(column.dtype):
             kind = column.dtype
             raise DataError(f"{path}: the column {name!r} is of the type {kind}, not a number; encode or drop it")
         if missing := int(column.null_count()):

@@ -5,6 +5,7 @@ Letters as in layers.py: N samples, O outputs (targets); and K classes.
 
 import reprlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,6 +49,8 @@ def targets(table: Table, task: str = "auto", classes: Sequence[str] | None = No
         raise ConfigError(f"unknown task {task!r}; choose one of {', '.join(TASKS)}")
     labels = table.labels
     if labels.dtype.kind in "OU":
+        labels = labels.reshape(len(labels)).astype(object, copy=False)
+        table = replace(table, labels=labels)
         if task != "regression" and _are_names(labels, classes):
             return _by_name(table, classes)
         labels = _numbers(table)
@@ -78,20 +81,20 @@ def is_number(text: str) -> bool:
 
 
 def _are_names(labels: np.ndarray, classes: Sequence[str] | None) -> bool:
-    found = set(labels.tolist())
+    found = set(labels)
     return found <= set(classes or ()) or not all(map(is_number, found))
 
 
 def _numbers(table: Table) -> np.ndarray:
-    wrong = np.array([not is_number(text) for text in table.labels.tolist()])
+    wrong = np.fromiter((not is_number(text) for text in table.labels), bool, len(table.labels))
     if wrong.any():
         label = reprlib.repr(table.labels[wrong.argmax()])
         raise DataError(f"{table.place(wrong)}: the label {label} is not a number, as a regression needs")
-    return np.array([float(text) for text in table.labels.tolist()])
+    return np.fromiter(map(float, table.labels), np.float64, len(table.labels))
 
 
 def _by_name(table: Table, classes: Sequence[str] | None) -> Targets:
-    names = table.labels.tolist()
+    names = table.labels  # gone through one by one: a list for each step costs more than the labels
     missing = table.labels == ""
     if missing.any():
         raise DataError(f"{table.place(missing)}: the label is missing; mend or drop this row")
@@ -99,14 +102,14 @@ def _by_name(table: Table, classes: Sequence[str] | None) -> Targets:
         classes = sorted(set(names))
         _check_several(table, len(classes))
     index = {name: position for position, name in enumerate(classes)}
-    unknown = np.array([name not in index for name in names])
+    unknown = np.fromiter((name not in index for name in names), bool, len(names))
     if unknown.any():
         label, known = reprlib.repr(names[unknown.argmax()]), ", ".join(map(reprlib.repr, classes[:10]))
         raise DataError(
             f"{table.place(unknown)}: the label {label} is none of the {len(classes)} classes learnt ({known}"
             f"{', ...' if len(classes) > 10 else ''})"
         )
-    return np.array([index[name] for name in names], np.int64), tuple(classes)
+    return np.fromiter((index[name] for name in names), np.int64, len(names)), tuple(classes)
 
 
 def _by_index(table: Table, labels: np.ndarray, classes: Sequence[str] | None) -> Targets:

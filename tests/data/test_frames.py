@@ -1,5 +1,8 @@
 """Data frames and Parquet files: what NumPy would give, and one clear line for what cannot be learnt from."""
 
+import datetime
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -151,3 +154,45 @@ def test_lists_and_repeated_words_do_not_fill_the_memory(tmp_path, monkeypatch):
     parquet.write_table(words, tmp_path / "words.parquet")
     monkeypatch.setattr("fastnn.data.reading.FREE_EXPANSION", 2**20)  # as text these would be 25 MB
     assert load(tmp_path / "words.parquet", "y")[0].classes == ("v", "w" * 1000)
+
+
+@pytest.mark.parametrize("words", [["w" * 1000, "v"], [datetime.date(2000, 1, 1), datetime.date(2000, 1, 2)]])
+def test_a_label_that_is_a_word_costs_no_string_per_row(tmp_path, words):
+    rows = 50_000
+    table = pyarrow.table({"y": words * (rows // 2), "a": np.zeros(rows, np.uint8)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    load(tmp_path / "a.parquet", "y")  # what is imported for it does not count
+    tracemalloc.start()
+    data, _ = load(tmp_path / "a.parquet", "y")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [data.classes[index] for index in data.y[:3]] == [str(word) for word in (*words, words[0])]
+    assert peak < 60 * rows  # a string takes 50 bytes and its place in a list 8, and there were two of each
+
+
+def test_words_are_numbered_alike_in_all_parts_of_a_file(tmp_path):
+    table = pyarrow.table({"y": ["b", "a", "c", "b", "a", "d"], "a": np.arange(6)})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    data, _ = load(tmp_path / "a.parquet", "y")
+    assert (data.classes, data.y.tolist()) == (("a", "b", "c", "d"), [1, 0, 2, 1, 0, 3])
+
+
+def test_words_of_a_frame_may_be_categories():
+    words = ["b", "a", "b", "c"]
+    for y, kind in ((pandas.Categorical(words), "pandas"), (polars.Series(words, dtype=polars.Categorical), "polars")):
+        data, _ = load(FRAMES[kind]({"y": y, "a": np.arange(4)}), "y")
+        assert (data.classes, data.y.tolist()) == (("a", "b", "c"), [1, 0, 1, 2])
+
+
+def test_labels_that_are_lists_are_named():
+    with pytest.raises(DataError, match=r"the label 'y' is of the type List\(Int64\), neither a number nor a word"):
+        load(pyarrow.table({"y": [[1], [2]], "a": [1, 2]}), "y")
+
+
+def test_long_words_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    words = [f"{k}" + "w" * 2**20 for k in range(4)]
+    parquet.write_table(pyarrow.table({"y": words, "a": np.arange(4)}), tmp_path / "a.parquet", compression="zstd")
+    monkeypatch.setattr("fastnn.data.reading.FREE_EXPANSION", 2**21)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", None)
+    with pytest.raises(DataError, match="expands from"):
+        load(tmp_path / "a.parquet", "y")

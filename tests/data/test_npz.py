@@ -85,7 +85,7 @@ def test_pictures_keep_their_shape(tmp_path):
     assert load(tmp_path / "a.npz")[0].image == (2, 2)
 
 
-@pytest.mark.parametrize("labels", [np.array(["dog", "cat", "cat"]), np.array([b"dog", b"cat", b"cat"])])
+@pytest.mark.parametrize("labels", [["dog", "cat", "cat"], [b"dog", b"cat", b"cat"], [["dog"], ["cat"], ["cat"]]])
 def test_labels_of_text(tmp_path, labels):
     np.savez(tmp_path / "a.npz", X=X, y=labels)
     train, _ = load(tmp_path / "a.npz")
