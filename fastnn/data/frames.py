@@ -139,10 +139,10 @@ def _words(column: Any) -> np.ndarray:
 def _features(frame: Any, label: int | None, path: str) -> np.ndarray:
     """All columns but the label's."""
     found = []
-    for place, name in enumerate(_names(frame)):
+    # one pass: frame[:, place] makes a frame anew, or looks through all names, for each column
+    for place, (name, column) in enumerate(zip(_names(frame), frame.iter_columns(), strict=True)):
         if place == label:
             continue
-        column = frame[:, place]
         if not _is_number(column.dtype):
             kind = column.dtype
             raise DataError(f"{path}: the column {name!r} is of the type {kind}, not a number; encode or drop it")

@@ -196,3 +196,20 @@ def test_long_words_are_refused_before_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", None)
     with pytest.raises(DataError, match="expands from"):
         load(tmp_path / "a.parquet", "y")
+
+
+def test_a_wide_frame_is_gone_through_once(source, monkeypatch):
+    import narwhals
+
+    asked = []
+
+    def counted(name):
+        original = getattr(narwhals.DataFrame, name)
+        return lambda frame, *arguments: (asked.append(name), original(frame, *arguments))[1]
+
+    for name in ("__getitem__", "get_column", "select", "iter_columns"):
+        monkeypatch.setattr(narwhals.DataFrame, name, counted(name))
+    X = np.random.default_rng(0).normal(size=(5, 3000)).astype(np.float32)
+    data, _ = load(source({"y": [0, 1, 0, 1, 1], **{f"x{k}": column for k, column in enumerate(X.T)}}), "y")
+    np.testing.assert_array_equal(data.X, X)
+    assert sorted(asked) == ["__getitem__", "get_column", "iter_columns"]  # the label by the first two, then all
