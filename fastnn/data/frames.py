@@ -116,7 +116,7 @@ def _place(frame: Any, label: int | str, path: str) -> int:
         return names.index(label)
     if not -len(names) <= label < len(names):
         raise DataError(f"{path} has {len(names)} columns, and no column {label}")
-    return label % len(names)
+    return int(label) % len(names)  # a frame takes no integer of NumPy
 
 
 def _is_number(dtype: Any) -> bool:

@@ -10,7 +10,7 @@ from fastnn.data import csv, frames, idx, mnist, npz
 from fastnn.data.dataset import Dataset, Table
 from fastnn.data.fetch import fetch, is_url
 from fastnn.data.labels import targets
-from fastnn.errors import DataError
+from fastnn.errors import ConfigError, DataError
 
 
 def load(
@@ -48,8 +48,10 @@ def load(
     DataError
         A file or its content cannot be used; the message is one line: the file, what is wrong, where, what to do.
     ConfigError
-        An unknown task.
+        An unknown task, or a label that is neither an index nor a name.
     """
+    if isinstance(label, (bool, np.bool)) or not isinstance(label, (int, np.integer, str)):
+        raise ConfigError(f"the label {label!r} is no column; give its index, as 0 or -1, or its name")
     tables = _tables(source, label)
     dtype = np.result_type(*(table.X for table in tables))
     datasets: list[Dataset] = []

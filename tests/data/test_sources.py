@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn.data import load
-from fastnn.errors import DataError
+from fastnn.errors import ConfigError, DataError
 
 
 def test_unknown_sources(tmp_path):
@@ -71,3 +71,17 @@ def test_the_classes_of_a_model_can_be_said(tmp_path):
     data, _ = load(tmp_path / "a.csv", classes=("cat", "dog"))
     np.testing.assert_array_equal(data.y, [1, 1])
     assert data.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("label", [None, 1.5, True, ["y"]])
+@pytest.mark.parametrize("kind", ["csv", "frame"])
+def test_a_label_that_is_no_column_is_one_line(tmp_path, kind, label):
+    if kind == "frame":
+        source = pytest.importorskip("polars").DataFrame({"y": [0, 1], "a": [1, 2]})
+    else:
+        source = tmp_path / "a.csv"
+        source.write_text("y,a\n0,1\n1,2\n")
+    assert load(source, np.int64(0))[0].y.tolist() == [0, 1]
+    with pytest.raises(ConfigError, match="is no column; give its index, as 0 or -1, or its name") as caught:
+        load(source, label)
+    assert "\n" not in str(caught.value)
