@@ -52,8 +52,17 @@ def fetch(url: str, folder: str | os.PathLike[str] | None = None) -> Path:
         downloader = pooch.HTTPDownloader(timeout=SECONDS)
         return Path(pooch.retrieve(address, known, path=place, downloader=downloader))
     except RequestException as error:  # an OSError too, so first
-        raise DataError(f"{address} cannot be fetched: {' '.join(str(error).split())}") from None
+        raise DataError(f"{address} cannot be fetched: {_reason(error)}") from None
     except ValueError as error:
         raise DataError(f"{address}: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise OutputError(f"{address} cannot be kept: {error.strerror or error}") from None
+
+
+def _reason(error: BaseException) -> str:
+    """What lies at the root of a failed transfer: above it, each library tells of its own pools and retries."""
+    below = (error.__cause__, getattr(error, "reason", None), *error.args)
+    root = next((cause for cause in below if isinstance(cause, BaseException)), None)
+    if root is not None:
+        return _reason(root)
+    return " ".join(str(getattr(error, "strerror", None) or error).split())

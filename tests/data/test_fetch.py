@@ -1,7 +1,10 @@
 """Data from a URL, of a server on this machine: good, cut short, of a wrong checksum, and not there."""
 
+import errno
 import gc
 import hashlib
+import os
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -82,8 +85,22 @@ def test_what_is_not_good_is_one_line_and_leaves_nothing(server, cache, file, ch
 
 
 def test_nobody_there_is_one_line(cache):
-    with pytest.raises(DataError, match="cannot be fetched"):
-        load("http://127.0.0.1:9/a.npz")
+    with socket.socket() as closed:  # bound, so that nobody else takes the port, but it does not listen
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/a.npz"
+        with pytest.raises(DataError) as caught:
+            load(address)
+    assert str(caught.value) == f"{address} cannot be fetched: {os.strerror(errno.ECONNREFUSED)}"
+
+
+def test_a_host_without_an_address_is_named(cache, monkeypatch):
+    def unknown(*arguments, **settings):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DataError) as caught:
+        load("http://nowhere.invalid/a.npz")
+    assert str(caught.value) == "http://nowhere.invalid/a.npz cannot be fetched: Name or service not known"
 
 
 def test_without_pooch_the_command_is_named(monkeypatch):
