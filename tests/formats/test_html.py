@@ -74,6 +74,19 @@ DRAW = """digits => digits.map(pixels => {
 })"""
 
 
+# width and height of what is drawn, as shares of the pad's
+INKED = """() => {
+  const pad = document.getElementById("pad"), { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
+  const xs = [], ys = [];
+  for (let k = 0; k < data.length / 4; k++) if (data[4 * k + 3] > 127) {
+    xs.push(k % pad.width);
+    ys.push(Math.floor(k / pad.width));
+  }
+  const extent = (places) => places.reduce((a, b) => Math.max(a, b)) - places.reduce((a, b) => Math.min(a, b)) + 1;
+  return [extent(xs) / pad.width, extent(ys) / pad.height];
+}"""
+
+
 @in_a_browser
 @pytest.mark.parametrize(("weights", "bound"), [("float32", 1e-4), ("float16", 1e-2)])
 def test_digits_that_are_drawn_are_predicted_as_in_python(page, tmp_path, digits, weights, bound):
@@ -117,6 +130,28 @@ def test_keys_draw_too(page, tmp_path, digits):
     assert page.inner_text("#answer").startswith("1, ")
     page.keyboard.press("Delete")
     assert page.inner_text("#answer") == "…"
+
+
+@in_a_browser
+@pytest.mark.parametrize("image", [(8, 8), (4, 12), (64, 64)])
+def test_images_of_any_size_can_be_drawn(page, tmp_path, image):
+    rows, columns = image
+    net = MLP.from_sizes([rows * columns, 3])
+    net.metadata.update(image=image, largest=16.0)
+    opened(page, tmp_path, net)
+    assert f"scaled to fill {columns} × {rows} pixels" in page.inner_text("#input")
+    room = page.locator("#pad").bounding_box()
+    assert room["width"] / room["height"] == pytest.approx(columns / rows, rel=0.02)
+    page.mouse.move(room["x"] + room["width"] * 0.2, room["y"] + room["height"] * 0.6)
+    page.mouse.down()
+    page.mouse.move(room["x"] + room["width"] * 0.4, room["y"] + room["height"] * 0.6, steps=9)
+    page.mouse.up()
+    across, high = page.evaluate(INKED)
+    assert 0.07 < high < 0.27 < across < 0.35, "a line of a pixel's width, or of a 13th of the pad's"
+    seen = np.reshape(page.evaluate("window.fastnn.x"), image)
+    assert 15 < seen.max() <= 16
+    assert (seen.max(axis=0) > 0).all(), "a small drawing in a corner fills the width"
+    assert seen.sum(axis=1) @ np.arange(rows) / seen.sum() == pytest.approx((rows - 1) / 2, abs=0.2)
 
 
 @in_a_browser
