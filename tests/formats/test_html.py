@@ -196,6 +196,25 @@ def test_fields_say_what_they_cannot_take(page, tmp_path):
     assert page.inner_text("[role=alert]") == "3 numbers; the network takes 100"
 
 
+@in_a_browser
+def test_long_names_are_shown_in_full_and_bars_stand_in_one_column(page, tmp_path):
+    net = MLP.from_sizes([1, 3])
+    net.metadata["classes"] = ["a sensor on the northern coast, Alaska", "a sensor on the northern coast, Maine", "W" * 60]
+    net.parameters()[0][0][...] = [[1, -1, 0]]
+    for width in (1000, 390):
+        page.set_viewport_size({"width": width, "height": 600})
+        opened(page, tmp_path, net)
+        seen = []
+        for value in ("5", "-5"):
+            page.fill("input", value)
+            seen.append([bar.bounding_box() for bar in page.locator("#bars .track").all()])
+        assert seen[0] == seen[1], "nothing moves when another name is bold"
+        assert len({(box["x"], box["width"]) for box in seen[0]}) == 1
+        cut = "all => all.map(name => name.scrollWidth > name.clientWidth || name.scrollHeight > name.clientHeight)"
+        assert page.locator("#bars .name").evaluate_all(cut) == [False] * 3
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_names_cannot_become_markup(tmp_path):
     net = MLP.from_sizes([3, 2])
     net.metadata["classes"] = ["</script><script>alert(1)</script>", "b"]
