@@ -30,7 +30,8 @@ def save(path: str | os.PathLike[str], network: Network, weights: str = "float32
     ----------
     path : path-like
     network : Network
-        With ``metadata["image"]`` the page has a place to draw on, else a field for each input.
+        With ``metadata["image"]`` the page has a place to draw on, else a field for each input, named by
+        ``metadata["features"]``. What stands for no class is named by ``metadata["outputs"]``.
     weights : {"float32", "float16"}
         What the page holds them as; float16 halves it, and changes probabilities in the third digit.
 
@@ -57,7 +58,8 @@ def save(path: str | os.PathLike[str], network: Network, weights: str = "float32
         "image": _image(network),
         "largest": about.get("largest") or BYTES,
         "classes": _classes(network),
-        "features": about.get("features"),
+        "outputs": _outputs(network),
+        "features": _names(about.get("features"), net.widths[0]),
         "metrics": about.get("metrics"),
         "type": weights,
         "weights": base64.b64encode(numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()).decode("ascii"),
@@ -83,6 +85,19 @@ def _classes(network: Network) -> list[str] | None:
     if len(names) != count:
         raise ConfigError(f"the model has {count} classes, but its description names {len(names)}")
     return names
+
+
+def _outputs(network: Network) -> list[str] | None:
+    """Names of outputs that stand for no class: the description's own, or of the column that a run learnt."""
+    about, count = network.metadata, network.architecture.widths[-1]
+    settings = about.get("settings")
+    column = settings.get("data.label") if isinstance(settings, dict) else None
+    return _names(about.get("outputs") or ([column] if isinstance(column, str) else None), count)
+
+
+def _names(names: Any, count: int) -> list[str] | None:
+    """`names` if they are as many as what they name."""
+    return [str(name) for name in names] if isinstance(names, (list, tuple)) and len(names) == count else None
 
 
 def load(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:

@@ -197,9 +197,49 @@ def test_fields_say_what_they_cannot_take(page, tmp_path):
 
 
 @in_a_browser
+def test_outputs_that_exclude_no_other_have_bars_and_names_of_their_own(page, tmp_path):
+    net = MLP([Input(1), Dense(3, "sigmoid")], loss="binary_cross_entropy")
+    net.metadata.update(classes=None, outputs=["beach", "city", "snow"])
+    net.parameters()[0][0][...] = [[2, 1, -3]]
+    opened(page, tmp_path, net)
+    assert page.inner_text("#answer") == "none above 50%"
+    page.fill("input", "1")
+    chances = net.outputs(np.ones((1, 1)))[0]
+    assert page.inner_text("#answer") == f"beach, {chances[0]:.1%}; city, {chances[1]:.1%}"
+    assert page.locator("#bars .value").all_inner_texts() == [f"{chance:.1%}" for chance in chances]
+    shares = "fills => fills.map(fill => parseFloat(fill.style.width) / 100)"
+    np.testing.assert_allclose(page.locator("#bars .fill").evaluate_all(shares), chances, atol=1e-5)
+    net.metadata["outputs"] = ["too few"]
+    opened(page, tmp_path, net)
+    assert page.locator("#bars .name").all_inner_texts() == ["output 1", "output 2", "output 3"]
+
+
+@in_a_browser
+def test_a_regression_names_its_target_and_shows_no_bars(page, tmp_path):
+    net = MLP([Input(1), Dense(1, "identity")])
+    net.metadata.update(classes=None, settings={"data.label": "price"})
+    net.parameters()[0][1][...] = 123456
+    opened(page, tmp_path, net)
+    assert page.inner_text("#answer") == "price: 123456"
+    assert not page.is_visible("#bars")
+    net.metadata["settings"] = {"data.label": 0}
+    opened(page, tmp_path, net)
+    assert page.inner_text("#answer") == "123456"
+    net = MLP([Input(1), Dense(2, "identity")])
+    opened(page, tmp_path, net)
+    assert page.inner_text("#answer") == "output 1: 0; output 2: 0", "for those who hear it"
+    assert page.locator("#bars .value").all_inner_texts() == ["0", "0"]
+    assert not page.locator(".track").first.is_visible()
+
+
+@in_a_browser
 def test_long_names_are_shown_in_full_and_bars_stand_in_one_column(page, tmp_path):
     net = MLP.from_sizes([1, 3])
-    net.metadata["classes"] = ["a sensor on the northern coast, Alaska", "a sensor on the northern coast, Maine", "W" * 60]
+    net.metadata["classes"] = [
+        "a sensor on the northern coast, Alaska",
+        "a sensor on the northern coast, Maine",
+        "W" * 60,
+    ]
     net.parameters()[0][0][...] = [[1, -1, 0]]
     for width in (1000, 390):
         page.set_viewport_size({"width": width, "height": 600})
