@@ -74,6 +74,7 @@ DRAW = """digits => digits.map(pixels => {
 })"""
 
 
+STYLE = "name => getComputedStyle(document.documentElement).getPropertyValue(name)"
 # width and height of what is drawn, as shares of the pad's
 INKED = """() => {
   const pad = document.getElementById("pad"), { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
@@ -166,6 +167,20 @@ def test_it_is_readable_in_light_and_dark(page, tmp_path, digits, scheme):
     def light(colour):
         return sum(map(int, re.findall(r"\d+", colour))) / 3
 
+    def luminance(colour):  # WCAG 2.2's, of what the page calls a colour
+        parts = [int(page.evaluate(STYLE, colour).strip()[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        return np.dot(
+            [0.2126, 0.7152, 0.0722], [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        )
+
+    for thing in ("--edge", "--bar", "--best"):
+        for ground in ("--paper", "--field"):
+            low, high = sorted([luminance(thing), luminance(ground)])
+            assert (high + 0.05) / (low + 0.05) >= 3, f"{thing} on {ground}"
+    edges = page.evaluate(
+        "['#pad', '#seen', 'button', '.hidden'].map(one => getComputedStyle(document.querySelector(one)).borderColor)"
+    )
+    assert len(set(edges)) == 1
     assert abs(light(paper) - light(ink)) > 180
     assert (light(paper) > light(ink)) == (scheme == "light")
 
@@ -230,6 +245,24 @@ def test_a_regression_names_its_target_and_shows_no_bars(page, tmp_path):
     assert page.inner_text("#answer") == "output 1: 0; output 2: 0", "for those who hear it"
     assert page.locator("#bars .value").all_inner_texts() == ["0", "0"]
     assert not page.locator(".track").first.is_visible()
+
+
+@in_a_browser
+@pytest.mark.parametrize("units", [5, 60, 784])
+def test_hidden_units_are_small_and_have_a_legend(page, tmp_path, units):
+    net = MLP([Input(1), Dense(units, "relu"), Dense(2, "softmax")])
+    opened(page, tmp_path, net)
+    assert page.is_visible(".legend")
+    size = page.locator(".hidden").evaluate("canvas => [canvas.width, canvas.height]")
+    room = page.locator(".hidden").bounding_box()
+    assert room["width"] / size[0] < 26
+    assert room["height"] / size[1] < 26
+    assert size[0] * size[1] < units + size[1], "all rows are full, but for the last one's end"
+    said = page.locator(".hidden").get_attribute("aria-label")
+    assert said == page.inner_text(".hidden + .note") == f"0 of {units} units are above 0"
+    page.fill("input", "1")
+    largest = float(net.without_last().outputs(np.ones((1, 1))).max())
+    assert page.inner_text(".hidden + .note").endswith(f"the strongest colour is {float(f'{largest:.3g}'):g} from 0")
 
 
 @in_a_browser
