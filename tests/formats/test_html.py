@@ -202,13 +202,30 @@ def test_each_activation_is_the_networks_own(page, tmp_path, activation):
 
 @in_a_browser
 def test_fields_say_what_they_cannot_take(page, tmp_path):
-    opened(page, tmp_path, MLP.from_sizes([3, 2]))
+    net = MLP.from_sizes([3, 2])
+    net.metadata["features"] = ["length", "width", "height"]
+    opened(page, tmp_path, net)
+    invalid = "all => all.map(one => one.getAttribute('aria-invalid'))"
     page.locator("input").nth(1).fill("much")
-    assert page.inner_text("[role=alert]") == "number 2 is none"
+    assert page.inner_text("[role=alert]") == "Not a number: width “much”"
     assert page.inner_text("#answer") == "…"
+    assert page.locator("input").evaluate_all(invalid) == ["false", "true", "false"]
+    page.locator("input").nth(2).fill("1e999")
+    assert page.inner_text("[role=alert]") == "Not a number: width “much”, height “1e999”"
+    for place in (1, 2):
+        page.locator("input").nth(place).fill(" 1.5 ")
+    assert page.inner_text("[role=alert]") == ""
+    assert page.locator("input").evaluate_all(invalid) == ["false"] * 3
     opened(page, tmp_path, MLP.from_sizes([100, 2]))
-    page.fill("textarea", "1 2 3")
-    assert page.inner_text("[role=alert]") == "3 numbers; the network takes 100"
+    for text, fault in (
+        ("1 2 3", "3 numbers; the network takes 100"),
+        ("1 2 x" + " 0" * 97, "Not a number: number 3 “x”"),
+        ("x " * 100, "Not a number: number 1 “x”, number 2 “x”, number 3 “x” and 97 more"),
+        ("0 " * 100, ""),
+    ):
+        page.fill("textarea", text)
+        assert page.inner_text("[role=alert]") == fault
+        assert page.locator("textarea").evaluate_all(invalid) == [str(bool(fault)).lower()]
 
 
 @in_a_browser
