@@ -130,10 +130,9 @@ def _words(column: Any) -> np.ndarray:
         coded = native.dictionary_encode().unify_dictionaries()
         words = [str(word) for word in coded.chunk(0).dictionary.to_pylist()]
         codes = np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])
-        return np.array(words, object)[codes]
+        return np.take(np.array(words, object), codes)
     known: dict[str, str] = {}
-    found = map(str, column)
-    return np.fromiter((known.setdefault(word, word) for word in found), object, len(column))
+    return np.fromiter((known.setdefault(word, word) for word in map(str, column)), object, len(column))
 
 
 def _features(frame: Any, label: int | None, path: str) -> np.ndarray:
