@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import ConfigError
-from fastnn.settings import BELOW_ONE, COUNT, checked, nearest
+from fastnn.settings import BELOW_ONE, COUNT, checked, one_of
 
 LARGEST = float(np.finfo(np.float32).max)  # what the kernels calculate in
 LANES = 16  # rows of a weight matrix are padded to whole vectors of the widest kind: 16 float32 (AVX-512)
@@ -73,12 +73,6 @@ def parse_call(text: str, what: str) -> tuple[str, tuple[float, ...]]:
         raise ConfigError(
             f"cannot read the {what} {text!r}; write a name or a name with numbers, as in uniform(-1, 1)"
         ) from None
-
-
-def _one_of(name: str, table: dict[str, Any], what: str) -> str:
-    if name not in table:
-        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}{nearest(name, table)}")
-    return name
 
 
 @dataclass(frozen=True)
@@ -149,7 +143,7 @@ class Dense:
             An unknown activation, or an argument that it does not take.
         """
         name, arguments = parse_call(self.activation, "activation")
-        default = ACTIVATIONS[_one_of(name, ACTIVATIONS, "activation")]
+        default = ACTIVATIONS[one_of(name, ACTIVATIONS, "activation")]
         if len(arguments) > (default is not None) or not all(abs(v) <= LARGEST for v in arguments):
             takes = "no argument" if default is None else "one finite argument"
             raise ConfigError(f"the activation {name} takes {takes}, not {self.activation!r}")
@@ -270,7 +264,7 @@ class Architecture:
                 "softmax can stand only at the output; give the hidden layers another activation, such as relu"
             )
         output = activations[-1]
-        loss = _one_of(loss or DEFAULT_LOSS.get(output, "quadratic"), LOSSES, "loss")
+        loss = one_of(loss or DEFAULT_LOSS.get(output, "quadratic"), LOSSES, "loss")
         tied = LOSSES[loss]
         if (tied or output) != output:
             raise ConfigError(f"the loss {loss} needs the output activation {tied}, not {output}")

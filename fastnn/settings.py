@@ -1,7 +1,7 @@
 """Settings that are checked: numbers within ranges, immutable classes of them, and the choice of one by its name."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -68,6 +68,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Words for an error message that tell which of the known names was probably meant; none if there is no such."""
     found = get_close_matches(word, list(known), 1)
     return f" (did you mean {found[0]}?)" if found else ""
+
+
+def one_of(name: str, known: Collection[str], what: str) -> str:
+    """`name`, if it is among those that are known; else ConfigError, which lists them."""
+    if name not in known:
+        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(known)}{nearest(str(name), known)}")
+    return name
 
 
 Chosen = TypeVar("Chosen", bound=Choice)

@@ -17,9 +17,12 @@ from fastnn.errors import ConfigError, ModelFileError
 from fastnn.files import write_atomically
 from fastnn.formats.description import Kind
 from fastnn.network import Network
+from fastnn.settings import one_of
 
 TEMPLATE = Path(__file__).with_name("page.html")
 WEIGHTS = {"float32": np.float32, "float16": np.float16}
+# those that page.html computes
+ACTIVATIONS = ["identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "gelu", "silu", "softmax"]
 BYTES = 255.0  # the largest value of a pixel, where nothing is known of the data
 
 
@@ -38,11 +41,13 @@ def save(path: str | os.PathLike[str], network: Network, weights: str = "float32
     Raises
     ------
     ConfigError
-        Weights that float16 cannot hold.
+        A type or an activation that no page can have, or weights that float16 cannot hold.
     OutputError
         The file cannot be written.
     """
-    net, kind = network.architecture, WEIGHTS[weights]
+    net, kind = network.architecture, WEIGHTS[one_of(weights, WEIGHTS, "type of a page's weights")]
+    for activation in net.activations:
+        one_of(activation, ACTIVATIONS, "activation of a page")
     with np.errstate(over="ignore"):
         numbers = np.concatenate([value.ravel() for pair in network.parameters() for value in pair]).astype(kind)
     if not np.isfinite(numbers).all():

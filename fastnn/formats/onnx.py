@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import MissingExtraError, ModelFileError
+from fastnn.errors import ConfigError, MissingExtraError, ModelFileError
 from fastnn.files import write_atomically
 from fastnn.formats.description import Kind
 from fastnn.layers import Architecture
 from fastnn.network import Network
+from fastnn.settings import one_of
 from fastnn.version import __version__
 
 OPSET, IR = 17, 8
 INPUTS = {"float32": 1, "uint8": 2}  # ONNX's numbers of the types
+LARGEST = (
+    2**31 - 2**20
+)  # bytes of numbers and texts: a protocol buffer ends at 2**31 - 1, and nodes and names need room
 
 
 class Graph:
@@ -84,16 +88,25 @@ def save(path: str | os.PathLike[str], network: Network, inputs: str = "float32"
 
     Raises
     ------
+    ConfigError
+        A type or an activation that no graph can have, or more numbers than an ONNX file can hold.
     MissingExtraError
         The package onnx is not installed.
     OutputError
         The file cannot be written.
     """
+    net, graph = network.architecture, Graph()
+    one_of(inputs, INPUTS, "type of a graph's inputs")
+    for activation in net.activations:
+        one_of(activation, ACTIVATIONS, "activation of a graph")
+    texts = {name: json.dumps(network.metadata.get(name)) for name in ("classes", "image")}
+    size = 4 * (net.parameters + np.size(net.scale) + np.size(net.shift)) + sum(map(len, texts.values()))
+    if size > LARGEST:
+        raise ConfigError(f"{path}: {size:,} bytes, but ONNX holds {LARGEST:,}; keep such a model as .safetensors")
     try:
         from onnx import checker, helper
     except ImportError:
         raise MissingExtraError("ONNX files need the package onnx: pip install 'fastnn-cpu[onnx]'") from None
-    net, graph = network.architecture, Graph()
     a = _preprocessed(net, graph, inputs)
     for layer, (W, b) in enumerate(network.parameters()):
         named = [graph.constant(value, f"layers.{layer}.{name}") for value, name in ((W, "weight"), (b, "bias"))]
@@ -112,7 +125,7 @@ def save(path: str | os.PathLike[str], network: Network, inputs: str = "float32"
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR,
     )
-    helper.set_model_props(model, {name: json.dumps(network.metadata.get(name)) for name in ("classes", "image")})
+    helper.set_model_props(model, texts)
     checker.check_model(model)
     write_atomically(path, model.SerializeToString())
 

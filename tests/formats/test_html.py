@@ -337,3 +337,19 @@ def test_an_image_of_another_size_is_no_place_to_draw(tmp_path):
     net.metadata["image"] = [28, 28]
     html.save(tmp_path / "net.html", net)
     assert '"image": null' in (tmp_path / "net.html").read_text(encoding="utf-8")
+
+
+def test_every_activation_is_on_the_page():
+    script = html.TEMPLATE.read_text(encoding="utf-8")
+    table = re.search(r"const activations = \{\n(.*?)\n\};", script, re.DOTALL)[1]
+    assert set(re.findall(r"^  (\w+)[:,]", table, re.MULTILINE)) == set(html.ACTIVATIONS) == ACTIVATIONS.keys()
+
+
+def test_what_no_page_can_have_is_said(monkeypatch, tmp_path):
+    net = MLP.from_sizes([3, 2, 2], activation="silu")
+    with pytest.raises(ConfigError, match=r"unknown type of a page's weights 'int8'; choose one of float32, float16"):
+        html.save(tmp_path / "net.html", net, "int8")
+    monkeypatch.setattr(html, "ACTIVATIONS", ["relu", "softmax"])
+    with pytest.raises(ConfigError, match=r"unknown activation of a page 'silu'; choose one of relu, softmax"):
+        html.save(tmp_path / "net.html", net)
+    assert not list(tmp_path.iterdir())

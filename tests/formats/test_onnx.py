@@ -8,7 +8,7 @@ import pytest
 import fastnn
 from fastnn import MLP, Dense, Dropout, Input
 from fastnn.data import load
-from fastnn.errors import MissingExtraError, ModelFileError
+from fastnn.errors import ConfigError, MissingExtraError, ModelFileError
 from fastnn.formats import onnx as format
 from fastnn.layers import ACTIVATIONS
 
@@ -71,3 +71,25 @@ def test_without_the_package_the_command_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[onnx\]'"):
         MLP.from_sizes([3, 2]).save(tmp_path / "net.onnx")
+
+
+def test_what_no_graph_can_have_is_said(monkeypatch, tmp_path):
+    net = MLP.from_sizes([3, 2, 2], activation="silu")
+    with pytest.raises(ConfigError, match=r"unknown type of a graph's inputs 'uint16'; choose one of float32, uint8"):
+        format.save(tmp_path / "net.onnx", net, "uint16")
+    monkeypatch.delitem(format.ACTIVATIONS, "silu")
+    with pytest.raises(ConfigError, match=r"unknown activation of a graph 'silu'; choose one of identity, relu"):
+        format.save(tmp_path / "net.onnx", net)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_than_a_protocol_buffer_holds_is_refused_before_one_is_made(monkeypatch, tmp_path):
+    net = MLP([Input(3, scale=(1, 2, 3)), Dense(2, "sigmoid")])
+    net.metadata["classes"] = ["yes", "no"]
+    # 6 weights, 2 biases, 3 factors and a shift of 4 bytes each; then ["yes", "no"] and null
+    monkeypatch.setattr(format, "LARGEST", 48 + 13 + 4)
+    net.save(tmp_path / "net.onnx")
+    monkeypatch.setattr(format, "LARGEST", 48 + 13 + 4 - 1)
+    monkeypatch.setattr(format, "Graph", lambda: None)
+    with pytest.raises(ConfigError, match=r"large\.onnx: 65 bytes, but ONNX holds 64; keep such a model as"):
+        net.save(tmp_path / "large.onnx")
