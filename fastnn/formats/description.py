@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn.errors import ModelFileError
-from fastnn.layers import Architecture, layer_from_dict, layer_to_dict
+from fastnn.layers import Architecture, Layer, layer_from_dict, layer_to_dict
 from fastnn.network import Network
 from fastnn.version import __version__
 
@@ -20,6 +20,7 @@ VERSION = 1  # of the description's form
 WRONG = (KeyError, TypeError, ValueError, OverflowError, RecursionError)  # what a damaged description leads to
 
 Kind = TypeVar("Kind", bound=Network)
+Form = tuple[str, tuple[int, ...]]  # of a tensor: the name of its type, its shape
 
 
 def versions() -> dict[str, str]:
@@ -57,15 +58,20 @@ def restore(path: Any, described: Mapping[str, Any], tensors: Mapping[str, np.nd
     KeyError, TypeError, ValueError, OverflowError, RecursionError
         A damaged description.
     """
+    layers, architecture = plan(path, described)
+    expect(path, architecture, {name: (str(found.dtype), found.shape) for name, found in tensors.items()})
+    network = kind(layers, described["loss"], described["weight_init"], described["bias_init"], described["seed"])
+    network.epochs, network.metadata = int(described["epochs"]), dict(described["metadata"])
+    fill(path, architecture, network.flat, tensors)
+    return network
+
+
+def plan(path: Any, described: Mapping[str, Any]) -> tuple[list[Layer], Architecture]:
+    """The layers that were described, and what they add up to; errors as of `restore`."""
     if described["version"] != VERSION:
         raise ModelFileError(f"{path}: form {described['version']} of the file is not known; upgrade fastnn to read it")
     layers = [layer_from_dict(layer) for layer in described["layers"]]
-    architecture = Architecture.of(layers, described["loss"])
-    expect(path, architecture, tensors, "")
-    network = kind(layers, described["loss"], described["weight_init"], described["bias_init"], described["seed"])
-    network.epochs, network.metadata = int(described["epochs"]), dict(described["metadata"])
-    fill(architecture, network.flat, tensors, "")
-    return network
+    return layers, Architecture.of(layers, described["loss"])
 
 
 def named(architecture: Architecture, flat: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
@@ -77,22 +83,28 @@ def named(architecture: Architecture, flat: np.ndarray, prefix: str = "") -> dic
     return tensors
 
 
-def expect(path: Any, architecture: Architecture, tensors: Mapping[str, np.ndarray], prefix: str) -> None:
-    """Check names, shapes and values before anything of the described size is allocated."""
+def expect(path: Any, architecture: Architecture, forms: Mapping[str, Form], prefix: str = "") -> set[str]:
+    """The names of the tensors that are needed; checks them before anything of such a size is read or allocated."""
+    needed = set()
     for layer in range(len(architecture.widths) - 1):
         inputs, outputs = architecture.widths[layer : layer + 2]
         for name, shape in (("weight", (inputs, outputs)), ("bias", (outputs,))):
             full = f"{prefix}layers.{layer}.{name}"
-            found = tensors.get(full)
-            if found is None or found.shape != shape or found.dtype != np.float32:
-                said = "missing" if found is None else f"{found.dtype} {found.shape}"
+            found = forms.get(full)
+            if found != ("float32", shape):
+                said = "missing" if found is None else f"{found[0]} {found[1]}"
                 raise ModelFileError(f"{path}: the tensor {full} must be float32 {shape} but is {said}")
-            if not np.isfinite(found).all():
+            needed.add(full)
+    return needed
+
+
+def fill(
+    path: Any, architecture: Architecture, flat: np.ndarray, tensors: Mapping[str, np.ndarray], prefix: str = ""
+) -> None:
+    """Write tensors, whose forms `expect` has checked, into a flat buffer; ModelFileError if one is not finite."""
+    for layer, views in enumerate(architecture.views(flat)):
+        for name, view in zip(("weight", "bias"), views, strict=True):
+            full = f"{prefix}layers.{layer}.{name}"
+            if not np.isfinite(tensors[full]).all():
                 raise ModelFileError(f"{path}: the tensor {full} holds NaN or infinite values")
-
-
-def fill(architecture: Architecture, flat: np.ndarray, tensors: Mapping[str, np.ndarray], prefix: str) -> None:
-    """Write tensors, which `expect` has checked, into a flat buffer."""
-    for layer, (W, b) in enumerate(architecture.views(flat)):
-        W[...] = tensors[f"{prefix}layers.{layer}.weight"]
-        b[...] = tensors[f"{prefix}layers.{layer}.bias"]
+            view[...] = tensors[full]

@@ -9,7 +9,7 @@ altered is known.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 
 from fastnn.errors import ModelFileError
 from fastnn.files import write_atomically
-from fastnn.formats.description import WRONG, Kind, describe, expect, fill, named, restore
+from fastnn.formats.description import WRONG, Form, Kind, describe, expect, fill, named, plan, restore
 from fastnn.layers import aligned_zeros
 from fastnn.network import Network
 
@@ -72,18 +72,16 @@ def load(path: str | os.PathLike[str], kind: type[Kind]) -> tuple[Kind, Checkpoi
     ModelFileError
         The file is missing, cut short, altered, or no model of fastnn.
     """
-    text, tensors = _read(path)
     try:
-        described = json.loads(text)
+        described, tensors = _read(path)
         network = restore(path, described, tensors, kind)
         architecture = network.architecture
         if "progress" not in described:
             return network, None
         checkpoint = Checkpoint([], dict(described["progress"]))
-        while any(name.startswith(f"optimizer.{len(checkpoint.state)}.") for name in tensors):
-            prefix, flat = f"optimizer.{len(checkpoint.state)}.", aligned_zeros(architecture.size)
-            expect(path, architecture, tensors, prefix)
-            fill(architecture, flat, tensors, prefix)
+        for slot in range(_slots(tensors)):
+            flat = aligned_zeros(architecture.size)
+            fill(path, architecture, flat, tensors, f"optimizer.{slot}.")
             checkpoint.state.append(flat)
         return network, checkpoint
     except ModelFileError:
@@ -92,7 +90,8 @@ def load(path: str | os.PathLike[str], kind: type[Kind]) -> tuple[Kind, Checkpoi
         raise ModelFileError(f"{path}: the description of the model is damaged ({error})") from None
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarray]]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The description and all tensors; none is read before all are known to be of the forms that are described."""
     try:
         with open(path, "rb"):  # safe_open would call a file missing that it may not read
             pass
@@ -100,18 +99,41 @@ def _read(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarray]]:
             header = file.metadata() or {}
             if "fastnn" not in header:
                 raise ModelFileError(f"{path}: not a model of fastnn (its header holds no such description)")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            text, names = header["fastnn"], list(file.keys())
+            described = json.loads(text)
+            _expect_all(path, described, {name: _form(file.get_slice(name)) for name in names})
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise ModelFileError(f"{path}: no such model file") from None
     except OSError as error:
         reason = "it is a folder" if os.path.isdir(path) else error.strerror or error
         raise ModelFileError(f"{path}: cannot be read: {reason}") from None
-    except (SafetensorError, TypeError) as error:  # TypeError: numbers of a type that NumPy lacks
+    except SafetensorError as error:
         raise ModelFileError(f"{path}: cut short, altered, or not a .safetensors file ({error})") from None
-    text = header["fastnn"]
     if header.get("sha256") != _digest(text, tensors):
         raise ModelFileError(f"{path}: altered since it was written (its checksum is wrong)")
-    return text, tensors
+    return described, tensors
+
+
+def _form(tensor: Any) -> Form:
+    """The form of a tensor that need not be read for it; the types that NumPy has too by NumPy's names."""
+    kind = tensor.get_dtype()
+    return {"F16": "float16", "F32": "float32", "F64": "float64"}.get(kind, kind), tuple(tensor.get_shape())
+
+
+def _expect_all(path: str | os.PathLike[str], described: Mapping[str, Any], forms: Mapping[str, Form]) -> None:
+    """Check that a file holds what the described network and its training need, and nothing else."""
+    _, architecture = plan(path, described)
+    needed = expect(path, architecture, forms)
+    for slot in range(_slots(forms) if "progress" in described else 0):
+        needed |= expect(path, architecture, forms, f"optimizer.{slot}.")
+    if others := forms.keys() - needed:
+        raise ModelFileError(f"{path}: holds {min(others)!r}, which is no tensor of the network that it describes")
+
+
+def _slots(names: Iterable[str]) -> int:
+    """How many state arrays of an optimiser these tensors are of."""
+    return len({name.split(".")[1] for name in names if name.startswith("optimizer.")})
 
 
 def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:

@@ -2,16 +2,20 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load as tensors_in
 from safetensors.numpy import save as to_bytes
 
 from fastnn import MLP, Dense, Dropout, Input
 from fastnn.errors import ModelFileError, OutputError
+from fastnn.formats import safetensors as form
 from fastnn.formats.safetensors import Checkpoint, _digest, load, save
 from fastnn.layers import ACTIVATIONS, aligned_zeros
 
@@ -209,6 +213,70 @@ def test_the_forgery_itself_is_good(content, path, net):
 )
 def test_tensors_that_do_not_fit_are_named(name, value, message, content, path):
     refused(path, forged(content, **{name: value}), message)
+
+
+@pytest.mark.parametrize(
+    ("change", "tensors", "message"),
+    [
+        ("{}", {}, "the description of the model is damaged"),
+        ("[", {}, "the description of the model is damaged"),
+        (None, {"layers.0.weight": np.zeros((3, 2), np.float32)}, "must be float32"),
+        (None, {"layers.0.weight": np.zeros((2, 3))}, "must be float32"),
+        (None, {"optimizer.0.layers.1.weight": np.zeros((2, 3), np.float32)}, "must be float32"),
+        (
+            None,
+            {"optimizer.1.layers.0.weight": np.zeros((2, 3), np.float32)},
+            r"optimizer\.1\.layers\.0\.bias .* missing",
+        ),
+        (None, {"more": np.zeros(9, np.float32)}, "holds 'more', which is no tensor of the network"),
+        (None, {"optimizer.": np.zeros(9, np.float32)}, "is missing"),
+        (lambda d: d.pop("progress"), {}, r"holds 'optimizer\.0\.layers\.0\.bias', which is no tensor"),
+    ],
+)
+def test_no_tensor_is_read_before_all_are_known_to_be_needed(change, tensors, message, content, path, monkeypatch):
+    class Unread:
+        """An open file whose tensors may be looked at only."""
+
+        def __init__(self, *arguments, **named):
+            self.file = safe_open(*arguments, **named)
+            self.metadata, self.keys, self.get_slice = self.file.metadata, self.file.keys, self.file.get_slice
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def get_tensor(self, name):
+            raise AssertionError(f"{name} is read")
+
+    monkeypatch.setattr(form, "safe_open", Unread)
+    refused(path, forged(content, change, **tensors), message)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is told in another unit, or not at all")
+def test_a_huge_file_that_describes_nothing_takes_no_memory(path):
+    header = {
+        "__metadata__": {"fastnn": "{}", "sha256": ""},
+        "a": {"dtype": "F32", "shape": [2**28], "data_offsets": [0, 2**30]},
+    }
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + 2**30)  # a hole: nothing of it is on the disk
+    code = """if True:
+        import resource, sys
+        from fastnn import MLP
+        from fastnn.errors import ModelFileError
+        from fastnn.formats.safetensors import load
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            load(sys.argv[1], MLP)
+        except ModelFileError:
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert int(done.stdout) < 100 * 1024, "kilobytes"
 
 
 def bfloat(content: bytes) -> bytes:
