@@ -17,6 +17,9 @@ from fastnn.network import Network
 from fastnn.version import __version__
 
 VERSION = 1  # of the description's form
+# Bytes of JSON that are parsed: hostile text becomes up to 50 times as much in memory ("[[[", a list for each bracket),
+# which is some 3 GB. Models of 5 million parameters fit.
+LARGEST = 2**26
 WRONG = (KeyError, TypeError, ValueError, OverflowError, RecursionError)  # what a damaged description leads to
 
 Kind = TypeVar("Kind", bound=Network)

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import ModelFileError
+from fastnn.errors import ConfigError, ModelFileError
 from fastnn.files import write_atomically
-from fastnn.formats.description import WRONG, Kind, describe, restore
+from fastnn.formats.description import LARGEST, WRONG, Kind, describe, restore
 from fastnn.network import Network
-
-LARGEST = 2**30  # bytes of a file that is read: what it becomes in memory is some ten times as much
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:
@@ -22,6 +20,8 @@ def save(path: str | os.PathLike[str], network: Network) -> None:
 
     Raises
     ------
+    ConfigError
+        The file would be larger than `load` takes.
     OutputError
         The file cannot be written.
     """
@@ -35,7 +35,10 @@ def save(path: str | os.PathLike[str], network: Network) -> None:
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
     for name, values in zip(("weights", "biases"), zip(*network.parameters(), strict=True), strict=True):
         lines.append(f'  "{name}": [\n' + ",\n".join(_array(value) for value in values) + "\n  ]")
-    write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    if len(text) > LARGEST:  # it is ASCII
+        raise ConfigError(f"{path}: {len(text):,} bytes, but JSON models end at {LARGEST:,}; keep it as .safetensors")
+    write_atomically(path, text)
 
 
 def _array(values: np.ndarray) -> str:

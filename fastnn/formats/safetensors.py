@@ -19,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 
 from fastnn.errors import ModelFileError
 from fastnn.files import write_atomically
-from fastnn.formats.description import WRONG, Form, Kind, describe, expect, fill, named, plan, restore
+from fastnn.formats.description import LARGEST, WRONG, Form, Kind, describe, expect, fill, named, plan, restore
 from fastnn.layers import aligned_zeros
 from fastnn.network import Network
 
@@ -100,6 +100,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
             if "fastnn" not in header:
                 raise ModelFileError(f"{path}: not a model of fastnn (its header holds no such description)")
             text, names = header["fastnn"], list(file.keys())
+            if len(text) > LARGEST:
+                raise ModelFileError(f"{path}: its description is longer than {LARGEST:,} characters")
             described = json.loads(text)
             _expect_all(path, described, {name: _form(file.get_slice(name)) for name in names})
             tensors = {name: file.get_tensor(name) for name in names}

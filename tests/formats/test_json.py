@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastnn import MLP, Dense, Dropout, Input, load
-from fastnn.errors import ModelFileError, OutputError
+from fastnn.errors import ConfigError, ModelFileError, OutputError
 from fastnn.formats import json as form
 from tests.formats.test_safetensors import networks
 
@@ -98,6 +100,46 @@ def test_too_large_a_file_is_not_read(saved, monkeypatch):
     monkeypatch.setattr(form, "LARGEST", 100)
     with pytest.raises(ModelFileError, match="larger than 100 bytes"):
         load(saved[1])
+
+
+def test_what_could_not_be_read_again_is_not_written(saved, monkeypatch):
+    net, path = saved
+    content = path.read_bytes()
+    monkeypatch.setattr(form, "LARGEST", len(content))
+    net.save(path)
+    load(path)
+    monkeypatch.setattr(form, "LARGEST", len(content) - 1)
+    with pytest.raises(ConfigError, match=r"model\.json: .* bytes, but JSON models end at .* as \.safetensors"):
+        net.save(path)
+    assert path.read_bytes() == content
+
+
+def test_a_model_of_more_than_a_million_parameters_fits(tmp_path):
+    net = MLP.from_sizes([784, 1000, 500, 10])
+    net.save(tmp_path / "model.json")
+    assert (tmp_path / "model.json").stat().st_size < form.LARGEST / 2
+    np.testing.assert_array_equal(load(tmp_path / "model.json").flat, net.flat)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is told in another unit, or not at all")
+@pytest.mark.parametrize("unit", ['{"":0},', "[" * 900 + "]" * 900 + ","], ids=["small", "deep"])
+def test_what_hostile_text_becomes_in_memory(unit, tmp_path):
+    count = 2**22 // len(unit)
+    (tmp_path / "model.json").write_text("[" + unit * count + "0]")
+    code = """if True:
+        import resource, sys
+        from fastnn import load
+        from fastnn.errors import ModelFileError
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            load(sys.argv[1])
+        except ModelFileError:
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "model.json"], capture_output=True, text=True)
+    factor = int(done.stdout) * 1024 / (count * len(unit))
+    assert factor <= 50, "the limit's comment says so"
+    assert factor * form.LARGEST < 2**32
 
 
 def test_no_file_and_no_folder(tmp_path):

@@ -254,6 +254,13 @@ def test_no_tensor_is_read_before_all_are_known_to_be_needed(change, tensors, me
     refused(path, forged(content, change, **tensors), message)
 
 
+def test_a_description_that_is_too_long_is_not_parsed(content, path, monkeypatch):
+    monkeypatch.setattr(form, "LARGEST", len(header_of(content)[0]["__metadata__"]["fastnn"]))
+    load(path, MLP)
+    monkeypatch.setattr(form, "LARGEST", form.LARGEST - 1)
+    refused(path, content, "its description is longer than")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is told in another unit, or not at all")
 def test_a_huge_file_that_describes_nothing_takes_no_memory(path):
     header = {
