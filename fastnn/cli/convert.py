@@ -1,10 +1,11 @@
 """Write a model in another form, by the suffix of the file: .safetensors, .json to read by eye, .onnx, .html."""
 
 import argparse
+import os
 
 from fastnn.errors import ConfigError
-from fastnn.formats import FORMATS, suffix_of
-from fastnn.model import load
+from fastnn.formats import FORMATS, format_of, suffix_of
+from fastnn.model import MLP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,12 @@ def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn convert``."""
     if suffix_of(options.file) not in FORMATS:
         raise ConfigError(f"{options.file}: a model's file ends in {' or '.join(FORMATS)}")
-    load(options.model).save(options.file)
+    if os.path.exists(options.file) and os.path.exists(options.model) and os.path.samefile(options.model, options.file):
+        raise ConfigError(f"{options.file}: is the model itself; write to another file")
+    found = format_of(options.model).load(options.model, MLP)
+    network, checkpoint = found if isinstance(found, tuple) else (found, None)
+    network.save(options.file)
     print(f"the model is in {options.file}")
+    if checkpoint:
+        print(f"the state of its training is not in it: keep {options.model} to resume from")
     return 0
