@@ -11,7 +11,7 @@ from fastnn.augment import Augment
 from fastnn.callbacks import Callback, History, RestoreBest
 from fastnn.data import split_rows
 from fastnn.errors import ConfigError, DataError, ModelFileError
-from fastnn.formats import format_of, safetensors
+from fastnn.formats import FORMATS, check_suffix, format_of, safetensors
 from fastnn.kernels import backend as kernels_of
 from fastnn.kernels.job import Examples
 from fastnn.network import Network
@@ -219,13 +219,17 @@ class MLP(Network):
         ----------
         path : path-like
             ``.json`` is JSON that can be read by eye, ``.onnx`` and ``.html`` are for other programs and cannot be
-            loaded again; anything else is safetensors.
+            loaded again; ``.safetensors`` and anything else is safetensors, but for suffixes of other formats.
 
         Raises
         ------
+        ConfigError
+            The suffix is that of a format which fastnn does not write, such as ``.pkl``, or the format cannot hold
+            this network.
         OutputError
             The file cannot be written.
         """
+        check_suffix(path, *FORMATS)
         format_of(path).save(path, self)
 
 

@@ -8,6 +8,7 @@ import fastnn
 from fastnn import MLP, Adam, Augment, Callback, Dense, Dropout, Input
 from fastnn.data import split_rows
 from fastnn.errors import ConfigError, DataError, ModelFileError, OutputError
+from fastnn.formats import safetensors
 from fastnn.network import Network
 from tests.samples import BOTH, blobs, pictures, weights
 
@@ -216,6 +217,22 @@ def test_files_that_are_not_there(tmp_path):
         fastnn.load(tmp_path / "model.safetensors")
     with pytest.raises(OutputError, match="cannot write"):
         network().save(tmp_path / "missing" / "model.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pt", ".pth", ".h5", ".npz", ".H5"])
+def test_a_model_is_not_written_under_the_suffix_of_another_format(suffix, tmp_path):
+    said = (
+        rf"a{suffix}: {suffix.lower()} is the suffix of another format; use a name that ends in \.safetensors or \.json"
+    )
+    with pytest.raises(ConfigError, match=said):
+        network().save(tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model", "model.safetensors", "model.SafeTensors", "model.v2", "model.pkl.best"])
+def test_all_other_names_are_safetensors(name, tmp_path):
+    network().save(tmp_path / name)
+    assert weights(safetensors.load(tmp_path / name, MLP)[0]) == weights(fastnn.load(tmp_path / name))
 
 
 # ---------------------------------------------------------------- networks that cannot be

@@ -1,8 +1,8 @@
 """Write a model in another form, by the suffix of the file: .safetensors, .json to read by eye, .onnx, .html."""
 
 import argparse
-import os
 
+from fastnn.cli.targets import not_itself
 from fastnn.errors import ConfigError
 from fastnn.formats import FORMATS, format_of, suffix_of
 from fastnn.model import MLP
@@ -19,8 +19,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn convert``."""
     if suffix_of(options.file) not in FORMATS:
         raise ConfigError(f"{options.file}: a model's file ends in {' or '.join(FORMATS)}")
-    if os.path.exists(options.file) and os.path.exists(options.model) and os.path.samefile(options.model, options.file):
-        raise ConfigError(f"{options.file}: is the model itself; write to another file")
+    not_itself(options.model, options.file)
     found = format_of(options.model).load(options.model, MLP)
     network, checkpoint = found if isinstance(found, tuple) else (found, None)
     network.save(options.file)

@@ -2,8 +2,9 @@
 
 import argparse
 
+from fastnn.cli.targets import not_itself
 from fastnn.errors import ConfigError
-from fastnn.formats import html, onnx
+from fastnn.formats import check_suffix, html, onnx
 from fastnn.model import load
 
 
@@ -21,6 +22,10 @@ def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn export``."""
     if not (options.onnx or options.html):
         raise ConfigError("export needs to be told what to write: --onnx FILE, --html FILE, or both")
+    for file, suffix in ((options.onnx, ".onnx"), (options.html, ".html")):
+        if file:
+            check_suffix(file, suffix)
+            not_itself(options.model, file)
     network = load(options.model)
     if options.onnx:
         onnx.save(options.onnx, network, options.inputs)
