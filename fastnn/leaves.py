@@ -235,4 +235,9 @@ class ChoiceSection(Section):
         """What is named, with its settings; ConfigError if it has no such setting."""
         given = {leaf.name: getattr(self, leaf.name) for leaf in self.leaves()[1:]}
         given = {name: value for name, value in given.items() if value is not None}
+        chosen = self.table.get(self.name)
+        known = [item.name for item in fields(chosen)] if chosen else list(given)
+        for name in (name for name in given if name not in known):
+            has = f"its settings are {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"{self.section}.{name}: the {self.section} {self.name} has no such setting; {has}")
         return choose(self.table, self.section, self.name, given)

@@ -16,8 +16,10 @@ import numpy as np
 from fastnn import pictures, plots
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping, History
 from fastnn.card import card
-from fastnn.config import Config, Values, read_toml
+from fastnn.config import NOT_FILES, Config, Values, read_toml
 from fastnn.data import Dataset, fit_scale, load, split
+from fastnn.data.fetch import is_url
+from fastnn.data.sources import absent
 from fastnn.errors import ConfigError, DataError, ModelFileError, OutputError
 from fastnn.files import write_atomically
 from fastnn.formats.description import versions
@@ -49,6 +51,9 @@ class Parts:
             Files that cannot be used, or sets that do not go together.
         """
         data = config.data
+        for name, source in (("source", data.source), ("test", data.test), ("validation", data.validation)):
+            if isinstance(source, str) and not (source in NOT_FILES or is_url(source) or os.path.exists(source)):
+                raise DataError(f"data.{name}: {absent(source)}")
         train, test = load(data.source, data.label, data.image, data.task)
         if data.rows > len(train):
             raise DataError(f"{data.source} has {len(train):,} training rows, not {data.rows:,}: give fewer --rows")

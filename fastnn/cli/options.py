@@ -53,12 +53,27 @@ def config_of(options: argparse.Namespace) -> Config:
     Raises
     ------
     ConfigError
-        Both are named, one cannot be read, or the settings contradict each other.
+        Both are named, one cannot be read, or the settings contradict each other; those of a file alone, with its name.
     """
     if options.config and options.recipe:
         raise ConfigError("--recipe and --config are settings both: give one of them, and options over it")
     found = recipes.read(options.recipe) if options.recipe else {}
-    return Config.of(read_toml(options.config) if options.config else found, given_options(options))
+    if options.config:
+        found = read_toml(options.config)
+    try:
+        return Config.of(found, given_options(options))
+    except ConfigError:
+        if options.config:
+            _blame(options.config, found)
+        raise
+
+
+def _blame(path: str, found: dict[str, Any]) -> None:
+    """ConfigError with the file's name if what it holds is wrong without any option."""
+    try:
+        Config.of(found)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def given_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fastnn.data.dataset import Dataset, Table
 from fastnn.data.fetch import fetch, is_url
 from fastnn.data.labels import targets
 from fastnn.errors import ConfigError, DataError
+from fastnn.settings import nearest
 
 
 def load(
@@ -64,6 +65,12 @@ def load(
     return datasets[0], datasets[1] if len(datasets) > 1 else None
 
 
+def absent(source: str | os.PathLike[str]) -> str:
+    """Words for a source that is not there."""
+    hint = nearest(os.path.basename(source), ["mnist"])
+    return f'{os.fspath(source)} does not exist{hint}; give a file, a folder, or "mnist" for the embedded data'
+
+
 def _tables(source: Any, label: int | str) -> list[Table]:
     """The training table of a source and, if it has one, the test table."""
     if frames.is_frame(source):
@@ -82,7 +89,7 @@ def _tables(source: Any, label: int | str) -> list[Table]:
             return csv.read_folder(source, label)
         raise DataError(f"the folder {source} holds neither train-images-idx3-ubyte[.gz] nor train.csv")
     if not os.path.exists(source):
-        raise DataError(f'{source} does not exist; give a file, a folder, or "mnist" for the embedded data')
+        raise DataError(absent(source))
     if name.endswith(".npz"):
         return npz.read(source)
     if name.endswith((".csv", ".csv.gz")):

@@ -3,7 +3,7 @@
 import pytest
 
 from fastnn.cli import build_parser
-from fastnn.cli.options import given_options
+from fastnn.cli.options import config_of, given_options
 from fastnn.config import LEAVES, SECTIONS, Config
 from fastnn.errors import ConfigError
 
@@ -105,6 +105,28 @@ def test_bad_options_are_refused_by_name(option, words, message):
         parse(option, words)
     assert str(caught.value).startswith(message)
     assert str(caught.value).endswith("--help)")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[optimizer]\nname = 'sgd'\nmomentum = 0.9", "optimizer.momentum: the optimizer sgd has no such setting; its"),
+        ("[schedule]\nname = 'cosine'\nk = 1", "schedule.k: the schedule cosine has no such setting; its settings are"),
+        ("[network]\nactivation = ['relu', 'tanh']", "network.activation has 2 values for 1 hidden layers"),
+    ],
+)
+def test_settings_of_a_file_that_contradict_each_other_are_refused_with_its_name(tmp_path, content, message):
+    path = tmp_path / "x.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        config_of(build_parser().parse_args(["train", "--config", str(path)]))
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_what_only_an_option_spoils_is_not_the_files_fault(tmp_path):
+    (tmp_path / "x.toml").write_text("[optimizer]\nname = 'momentum'\nmomentum = 0.9")
+    with pytest.raises(ConfigError, match=r"^optimizer\.rho: the optimizer momentum has no such setting"):
+        config_of(build_parser().parse_args(["train", "--config", str(tmp_path / "x.toml"), "--rho", "0.9"]))
 
 
 def test_help_has_a_group_for_each_section_with_its_options_and_defaults(capsys):

@@ -8,7 +8,7 @@ from fastnn.errors import ConfigError, DataError
 
 
 def test_unknown_sources(tmp_path):
-    with pytest.raises(DataError, match='does not exist; give a file, a folder, or "mnist"'):
+    with pytest.raises(DataError, match=r'not exist \(did you mean mnist\?\); give a file, a folder, or "mnist"'):
         load("mnst")
     with pytest.raises(DataError, match=r"holds neither .* nor train\.csv"):
         load(tmp_path)
