@@ -139,6 +139,15 @@ class Augment(Settings):
             changed[part] = values
         return changed
 
+    def check(self, image: tuple[int, int] | None, inputs: int) -> None:
+        """ConfigError if samples of so many inputs cannot sensibly be changed as images of this shape."""
+        moved = self._moved(image, inputs)
+        if moved is not None and self.shift >= min(moved):
+            raise ConfigError(
+                f"shift of augment is {self.shift:g} pixels, which can move an image of {moved[0]} x {moved[1]} out of "
+                f"sight; give less than {min(moved)}"
+            )
+
     def _warped(
         self, X: np.ndarray, samples: np.ndarray, image: tuple[int, int], seed: int, epoch: int, threads: int
     ) -> np.ndarray:
@@ -159,7 +168,9 @@ class Augment(Settings):
         if not self.moves:
             return None
         if image is None:
-            raise ConfigError("augment can shift, turn or warp images only: set image to their height and width")
+            raise ConfigError(
+                "augment can shift, turn or warp images only: give their height and width by --image HxW, or as image"
+            )
         if image[0] * image[1] != inputs:
             raise ConfigError(
                 f"augment cannot read {inputs} values as images of {image[0]} x {image[1]}; correct image"

@@ -127,7 +127,7 @@ def build(config: Config, parts: Parts) -> MLP:
     }
     augment = config.augment.make()
     if augment is not None:  # whether it goes with the data is better known now than after the first epoch
-        augment.apply(train.X[:1], np.zeros(1, np.int64), train.image, seed=0, epoch=0)
+        augment.check(train.image, train.X.shape[1])
     return network
 
 

@@ -124,6 +124,8 @@ class Fit:
             raise ConfigError(f"augment must be an Augment, such as Augment(shift=2), not {augment!r}")
         if augment is not None and isinstance(examples.X, Compressed):
             raise DataError("a sparse matrix cannot be augmented; give X as an array: X.toarray()")
+        if augment is not None:
+            augment.check(image, examples.X.shape[1])
         if not isinstance(callbacks, (list, tuple)) or not all(isinstance(one, Callback) for one in callbacks):
             raise ConfigError(f"callbacks must be a list of Callback, not {callbacks!r}")
         if label_smoothing and network.loss == "quadratic":

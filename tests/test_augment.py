@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn import augment as module
+from fastnn import MLP
 from fastnn.augment import Augment
 from fastnn.errors import ConfigError
 from fastnn.rng import random_words
@@ -264,5 +265,16 @@ def test_a_list_is_as_good_as_a_pair():
 def test_an_image_that_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="42 values as images of 28 x 28"):
         ALL.apply(blobs(2), np.arange(2), (28, 28), 0, 0)
-    with pytest.raises(ConfigError, match="set image"):
+    with pytest.raises(ConfigError, match="--image HxW"):
         Augment(rotate=10).apply(blobs(2), np.arange(2), None, 0, 0)
+
+
+def test_a_shift_that_can_move_an_image_out_of_sight_is_refused():
+    with pytest.raises(ConfigError, match=r"shift of augment is 6 pixels, .* 7 x 6 out of sight; give less than 6"):
+        Augment(shift=6).check(IMAGE, 42)
+    Augment(shift=5.9).check(IMAGE, 42)
+    Augment(noise=1).check(None, 42)
+    net = MLP.from_sizes([42, 3])
+    net.metadata["image"] = list(IMAGE)
+    with pytest.raises(ConfigError, match="out of sight"):
+        net.fit(blobs(4), [0, 1, 2, 0], augment=Augment(shift=6), backend="reference")

@@ -1,9 +1,11 @@
 """Show what augmentation does to some images: a picture of them as they are, and as epochs see them."""
 
 import argparse
+from dataclasses import asdict
 
 import numpy as np
 
+from fastnn.augment import Augment
 from fastnn.cli.options import add_options, add_source, config_of
 from fastnn.config import LEAVES
 from fastnn.errors import ConfigError
@@ -30,12 +32,17 @@ def run(options: argparse.Namespace) -> int:
     if augment is None:
         raise ConfigError('there is nothing to show: say what is to be changed, such as --augment "shift=2,rotate=10"')
     train = Parts.of(config).train.take(slice(IMAGES))
+    augment.check(train.image, train.X.shape[1])
     rows = np.arange(len(train))
     changed = [augment.apply(train.X, rows, train.image, config.training.seed, epoch) for epoch in range(EPOCHS)]
     if train.image is None:
         raise ConfigError(f"{config.data.source} does not say that its rows are images: give --image, such as 28x28")
-    said = ", ".join(f"{leaf.name} {getattr(config.augment, leaf.name)}" for leaf in config.augment.leaves()
-                     if getattr(config.augment, leaf.name))  # fmt: skip
-    pictures.before_and_after(train.X, changed, train.image, options.out, said)
+    pictures.before_and_after(train.X, changed, train.image, options.out, _words(augment))
     print(f"{len(train)} images, and {EPOCHS} times what becomes of them, are in {options.out}")
     return 0
+
+
+def _words(augment: Augment) -> str:
+    """What is changed, as ``--augment`` takes it."""
+    amounts = {name: value if isinstance(value, tuple) else (value,) for name, value in asdict(augment).items()}
+    return ",".join(f"{name}={'/'.join(f'{one:g}' for one in value)}" for name, value in amounts.items() if any(value))

@@ -55,5 +55,21 @@ def test_what_augment_does_not_take(refused, words, message):
 
 
 def test_an_augmentation_needs_images(refused, table, tmp_path):
-    assert "set image" in refused("train", "--data", table, "--augment", "shift=1", "--out", tmp_path / "run")
+    assert "--image HxW" in refused("train", "--data", table, "--augment", "shift=1", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_title_says_it_as_the_option_does(fastnn, images, tmp_path, monkeypatch):  # noqa: F811
+    titles = []
+    monkeypatch.setattr("fastnn.pictures.before_and_after", lambda *given: titles.append(given[-1]))
+    assert (
+        fastnn("preview", "--data", images, "--augment", "shift=1.5,elastic=34/4", "--out", tmp_path / "a.png")[0] == 0
+    )
+    assert titles == ["shift=1.5,elastic=34/4"]
+
+
+@pytest.mark.parametrize("command", ["preview", "train"])
+def test_a_shift_beyond_the_image_is_refused(refused, images, tmp_path, command):  # noqa: F811
+    words = ("--data", images, "--augment", "shift=5", "--out", tmp_path / "out")
+    assert "an image of 5 x 5 out of sight; give less than 5" in refused(command, *words)
+    assert not (tmp_path / "out").exists()
