@@ -94,7 +94,9 @@ class DataSection(Section):
     rows: int = leaf(0, whole(NOT_NEGATIVE), "take so many of the source's first training rows; 0: all")
     label: int | str = leaf(0, either(WHOLE, TEXT), "column of the label in a CSV: its index or its name")
     task: str = leaf("auto", word(["auto", "classification", "regression"]), "what is learnt; auto: see the labels")
-    image: tuple[int, int] | None = leaf(None, IMAGE, "height and width, if a row is a picture, such as 28x28")
+    image: tuple[int, int] | None = leaf(
+        None, IMAGE, "height and width, if a row is a picture, such as 28x28 (pixel0,pixel1,... over a CSV: square)"
+    )
     scale: str = leaf(
         "auto", word(["auto", "none", "255", "minmax", "standard"]), "how inputs are scaled before the first layer"
     )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import reprlib
 from collections.abc import Callable, Iterator
@@ -30,6 +31,14 @@ class Layout:
     names: list[str] | None
     columns: int
     label: int | None
+
+    @property
+    def image(self) -> tuple[int, int] | None:
+        """Height and width of a square picture whose pixels the header numbers, from 0 or 1: ``pixel0,pixel1,...``."""
+        features = [name for column, name in enumerate(self.names or ()) if column != self.label]
+        side = math.isqrt(len(features))
+        numbered = [[f"pixel{first + index}" for index in range(len(features))] for first in (0, 1)]
+        return (side, side) if side > 1 and side * side == len(features) and features in numbered else None
 
 
 def read(path: str | os.PathLike[str], label: int | str = 0) -> Table:
@@ -140,7 +149,7 @@ def _read(path: str | os.PathLike[str], label: int | str | None) -> tuple[Table,
     X = np.concatenate(features, dtype=np.result_type(*features))
     names = np.array(list(codes), dtype=object)
     found = names[np.concatenate(labels)] if labels else np.empty((len(X), 0))
-    return Table(X, found, str(path), lines=np.concatenate(numbers)), layout
+    return Table(X, found, str(path), layout.image, np.concatenate(numbers)), layout
 
 
 def _lines(path: str | os.PathLike[str], text: io.TextIOWrapper, limit: int) -> Iterator[Line]:

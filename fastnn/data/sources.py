@@ -32,7 +32,8 @@ def load(
     label : int or str
         CSV, Parquet and frames only: the column of the labels, by index (negative from the end) or by its name.
     image : (int, int), optional
-        Height and width of the picture that a row is; IDX and NPZ files with three dimensions say it themselves.
+        Height and width of the picture that a row is; IDX and NPZ files with three dimensions say it themselves,
+        and so does a CSV file whose header numbers the pixels of a square: ``pixel0,pixel1,...``.
     task : "auto", "classification" or "regression"
         "auto": a regression if labels have a fractional part.
     classes : sequence of str, optional

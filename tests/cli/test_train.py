@@ -403,3 +403,12 @@ def test_the_settings_are_said_before_it_begins(train, table, tmp_path):
     code, out, _ = train("--data", table, "--epochs", 2, "--batch-size", 0, "--optimizer", "sgd", "--schedule", "step")
     assert code == 0
     assert "2 epochs, full batches, sgd, rate 0.1, step, seed 0\n" in out
+
+
+def test_kaggles_form_of_images_gets_pictures_of_them(fastnn, tmp_path):
+    path, rows = tmp_path / "k.csv", np.random.default_rng(0).integers(0, 255, (40, 9))
+    lines = [f"{index % 2}," + ",".join(map(str, row)) for index, row in enumerate(rows)]
+    path.write_text("\n".join(["label," + ",".join(f"pixel{index}" for index in range(9)), *lines]))
+    words = ("--backend", "reference", "--hidden", 3, "--epochs", 1, "--out", tmp_path / "run")
+    assert fastnn("train", "--data", path, *words)[0] == 0
+    assert {"predictions.png", "mistakes.png", "weights.png"} <= {file.name for file in (tmp_path / "run").iterdir()}

@@ -184,3 +184,22 @@ def test_a_test_set_of_other_columns_is_refused(write, tmp_path, text):
     write(text, "test.csv")
     with pytest.raises(DataError, match=r"test\.csv(: its columns are not those of train\.csv| has a single column)"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "image"),
+    [
+        ("label,pixel0,pixel1,pixel2,pixel3", (2, 2)),
+        ("label,pixel1,pixel2,pixel3,pixel4", (2, 2)),
+        ("label,pixel0,pixel2,pixel1,pixel3", None),
+        ("label,pixel0,pixel1,pixel2", None),
+        ("label,a,b,c,d", None),
+        ("label,pixel0", None),
+    ],
+)
+def test_a_header_that_numbers_the_pixels_of_a_square_says_that_rows_are_images(tmp_path, header, image):
+    path = tmp_path / "k.csv"
+    path.write_text("\n".join([header, *(label + ",7" * header.count(",") for label in "01")]))
+    assert load(path)[0].image == image
+    (tmp_path / "bare.csv").write_text("1,2,3,4,5\n0,2,3,4,5\n")
+    assert load(tmp_path / "bare.csv")[0].image is None
