@@ -312,7 +312,7 @@ def by_size(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], tit
         axes.legend(frameon=False)
 
 
-def sizes(rows: Sequence[Mapping[str, Any]], chosen: int, path: str | os.PathLike[str]) -> None:
+def sizes(rows: Sequence[Mapping[str, Any]], chosen: int, path: str | os.PathLike[str], classes: bool = True) -> None:
     """Draw what a search found: how good networks are, and how long they train, by the multiply-adds of a sample.
 
     Parameters
@@ -323,25 +323,32 @@ def sizes(rows: Sequence[Mapping[str, Any]], chosen: int, path: str | os.PathLik
         The number of the one that is marked.
     path : path-like
         The PNG file to write; errors as of `several_curves`.
+    classes : bool
+        The values are accuracies; otherwise losses with a minus before them.
     """
-    titles = ("By validation", "value"), ("Seconds of a trial", "seconds")
-    with picture(path, 8.8, 3.7) as figure:
-        for axes, (title, key) in zip(figure.subplots(1, 2), titles, strict=True):
+    judged = "Validation accuracy" if classes else "Validation loss"
+    with picture(path, 8.8, 4.0) as figure:
+        left, right = figure.subplots(1, 2)
+        for axes, title, key, sign in (
+            (left, judged, "value", 1 if classes else -1),
+            (right, "Seconds of a trial", "seconds", 1),
+        ):
             for state, color, size in (("pruned", MUTED, 12), ("complete", BLUE, 26)):
                 shown = [row for row in rows if row["state"] == state and row["value"] is not None]
-                axes.scatter([row["cost"] for row in shown], [row[key] for row in shown], size, color, label=state)
+                places = [row["cost"] for row in shown], [sign * row[key] for row in shown]
+                axes.scatter(*places, size, color, label=state)
             best = next(row for row in rows if row["number"] == chosen)
-            axes.scatter([best["cost"]], [best[key]], 90, "none", edgecolors=ORANGE, linewidths=1.8, label="chosen")
-            axes.set_xscale("log")
+            place = [best["cost"]], [sign * best[key]]
+            axes.scatter(*place, 90, "none", edgecolors=ORANGE, linewidths=1.8, label="chosen")
+            axes.set_xscale("log", subs=[])
+            costs = [row["cost"] for row in rows]
+            axes.xaxis.get_major_locator().set_params(subs=(1,) if max(costs) > 30 * min(costs) else (1, 2, 5))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            axes.xaxis.set_minor_formatter(lambda value, _: "")
             axes.set_xlabel("multiply-adds of a sample, forward")
             axes.set_title(title)
-            if key == "value":
-                good = [row["value"] for row in rows if row["state"] == "complete" and row["value"] is not None]
-                reach = max(good) - min(good) + 1e-3
-                axes.set_ylim(min(good) - reach, max(good) + reach / 4)
-                axes.legend(frameon=False, fontsize=8)
+        left.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%" if classes else f"{value:.4g}")
+        marks = left.get_legend_handles_labels()
+        figure.legend(*marks, loc="outside lower center", ncols=3, frameon=False)
 
 
 # ---------------------------------------------------------------- roofline.png

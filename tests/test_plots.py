@@ -253,3 +253,32 @@ def test_roofline_shows_each_roof_and_each_kernel(drawn, tmp_path):
     assert [line.get_ydata()[0] / line.get_xdata()[0] for line in roofs] == pytest.approx([200, 10])
     kernels = {label: values for label, values in lines(one).items() if "GB/s" not in label}
     assert kernels == {"1 a: 5% of its roof": [5], "2 b: 40% of its roof": [40]}
+
+
+# ---------------------------------------------------------------- sizes of a search
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_sizes_show_every_trial_and_the_legend_covers_none(classes, drawn, tmp_path):
+    values = [0.91, 0.975, 0.98] if classes else [-0.4, -0.2, -0.1]
+    states = ["pruned", "complete", "complete"]
+    rows = [
+        {"number": n, "state": states[n], "cost": 3000 * (n + 1), "value": values[n], "seconds": n} for n in range(3)
+    ]
+    plots.sizes(rows, 1, tmp_path / "sizes.png", classes)
+    assert is_png(tmp_path / "sizes.png")
+    (figure,) = drawn
+    left, right = figure.axes
+    assert left.get_title(loc="left") == ("Validation accuracy" if classes else "Validation loss")
+    assert left.get_legend() is right.get_legend() is None
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["pruned", "complete", "chosen"]
+    assert legend.get_window_extent().y1 < min(axes.get_window_extent().y0 for axes in figure.axes)
+    low, high = left.get_ylim()
+    shown = [abs(value) for value in values]
+    assert low < min(shown) < max(shown) < high
+    assert high - low < 1.5 * (max(shown) - min(shown))
+    assert left.yaxis.get_major_formatter()(0.975) == ("97.5%" if classes else "0.975")
+    assert any(0 < tick - 3000 < 6000 for tick in left.get_xticks()), (
+        "costs of less than a power of ten have labels too"
+    )

@@ -75,7 +75,9 @@ def _facts(parts: Iterable[Dataset]) -> Iterable[tuple[str, list[str]]]:
     yield "zero", [f"{(part.X == 0).mean():.1%}" for part in parts]
     yield "constant features", [f"{int((np.ptp(part.X, axis=0) == 0).sum()):,}" for part in parts]
     if parts[0].classes is None:
-        yield "targets", [f"{part.y.shape[1]} from {part.y.min():g} to {part.y.max():g}" for part in parts]
+        count = parts[0].y.shape[1]
+        words = f"{count} target{'s' * (count > 1)}"
+        yield "regression", [f"{words}, from {part.y.min():g} to {part.y.max():g}" for part in parts]
     else:
         yield "classes", [f"{len(part.classes or ())}" for part in parts]
 

@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         from fastnn import plots
 
-        plots.sizes([asdict(row) for row in found], best.number, folder / "sizes.png")
+        shown = [asdict(row) for row in found]
+        plots.sizes(shown, best.number, folder / "sizes.png", parts.train.classes is not None)
     except MissingExtraError as error:
         print(error)
     print(f"the cheapest of the best: {_words(best)}")

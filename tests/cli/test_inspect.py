@@ -29,7 +29,7 @@ def test_a_regression_has_targets(fastnn, tmp_path):
     (tmp_path / "a.csv").write_text("0.5,1,2\n1.5,3,4\n-2,5,6\n")
     code, out, _ = fastnn("inspect", tmp_path / "a.csv")
     assert code == 0
-    assert ["targets", "1", "from", "-2", "to", "1.5"] in [line.split() for line in out.splitlines()]
+    assert "regression 1 target, from -2 to 1.5" in [" ".join(line.split()) for line in out.splitlines()]
 
 
 def test_mnist_itself(fastnn):
