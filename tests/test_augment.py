@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn import augment as module
 from fastnn import MLP
+from fastnn import augment as module
 from fastnn.augment import Augment
 from fastnn.errors import ConfigError
 from fastnn.rng import random_words
