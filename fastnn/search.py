@@ -64,6 +64,7 @@ SPACE: dict[str, Suggest] = {
 
 SEARCHED = {"hidden": "network.hidden", "depth": "network.hidden", "learning_rate": "optimizer.learning_rate",
             "batch_size": "training.batch_size", "dropout": "network.dropout"}  # fmt: skip
+OVER = ("COMPLETE", "PRUNED")  # states of trials that count; one that was interrupted is tried again
 FREE = ("training.threads",)  # what may differ between processes of a study
 
 
@@ -109,8 +110,18 @@ def value_of(record: Record) -> float:
     return float(-record["val_loss"] if accuracy is None else accuracy)
 
 
-def open_study(storage: str | None, name: str, seed: int) -> "Study":
+def open_study(storage: str | None, name: str, seed: int, shared: bool = True) -> "Study":
     """The study of this name, new or as it was left.
+
+    Parameters
+    ----------
+    storage : str or None
+        As Optuna takes it; None: in memory.
+    name : str
+    seed : int
+        Decides, with the number of trials that there are already, what is tried, if no other process tries too.
+    shared : bool
+        Others may work on what is stored.
 
     Raises
     ------
@@ -138,12 +149,25 @@ def open_study(storage: str | None, name: str, seed: int) -> "Study":
     if study.direction != optuna.study.StudyDirection.MAXIMIZE:
         raise ConfigError(f"the study {name!r} in {storage} is minimized; this search maximizes: give another --study")
     # who shares a study must not draw what another one draws
-    own = seed if storage is None else int.from_bytes(os.urandom(4), "big")
+    alone = storage is None or not shared
+    own = (seed + len(study.trials)) % 2**32 if alone else int.from_bytes(os.urandom(4), "big")
     study.sampler = optuna.samplers.TPESampler(seed=own, n_startup_trials=5)
     return study
 
 
-def _claim(study: "Study", config: Config, parts: Parts, asked: Sequence[str]) -> None:
+def judged(parts: Parts) -> int:
+    """How many rows each epoch is judged on; ConfigError if there are none."""
+    if parts.validation is None:
+        raise ConfigError("the search needs a validation set: set validation to a part of the rows")
+    return len(parts.validation)
+
+
+def counted(study: "Study", states: Sequence[str]) -> int:
+    """How many trials of a study are in one of these states."""
+    return sum(trial.state.name in states for trial in study.trials)
+
+
+def claim(study: "Study", config: Config, parts: Parts, asked: Sequence[str]) -> None:
     """Write what a study is of into it; ConfigError if it is of something else."""
     names = {name for name in SPACE if name in ("hidden", *asked)}
     searched = {"network.hidden", *(SEARCHED[name] for name in names)}
@@ -156,8 +180,10 @@ def _claim(study: "Study", config: Config, parts: Parts, asked: Sequence[str]) -
         return
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
-            raise ConfigError(f"the study {study.study_name!r} was begun with {name} = {before.get(name)!r}, "
-                              f"not {now.get(name)!r}: give another --study, or the same settings")  # fmt: skip
+            raise ConfigError(
+                f"the study {study.study_name!r} was begun with {name} = {before.get(name)!r}, not {now.get(name)!r}: "
+                "give another --study or --out, or the same settings"
+            )
 
 
 def search(
@@ -181,16 +207,15 @@ def search(
     Raises
     ------
     ConfigError
-        There is no validation set.
+        There is no validation set, or the study is of something else.
     """
     from optuna import TrialPruned
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
 
-    if parts.validation is None:
-        raise ConfigError("the search needs a validation set: set validation to a part of the rows")
-    _claim(study, config, parts, asked)
-    over = (TrialState.COMPLETE, TrialState.PRUNED)  # one that was interrupted is tried again
+    judged(parts)
+    claim(study, config, parts, asked)
+    over = tuple(TrialState[state] for state in OVER)
 
     def attempt(trial: "Trial") -> float:
         start, settings = perf_counter(), config
@@ -210,7 +235,7 @@ def search(
             trial.set_user_attr("seconds", perf_counter() - start)
         return max(map(value_of, history.records))
 
-    finished = sum(trial.state in over for trial in study.trials)
+    finished = counted(study, OVER)
     if finished < trials:
         study.optimize(
             attempt,

@@ -49,11 +49,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _start(config: Config, options: argparse.Namespace) -> int:
     parts = Parts.of(config)
-    config = resolved(config, parts)
-    network = build(config, parts)
     place = Run.create(config, options.out)
     try:
-        return _train(place, parts, network, options)
+        if config.network.hidden == "auto":
+            config = resolved(config, parts, place.folder)
+            place = Run(place.folder, config.absolute())
+            place.write_settings()
+        return _train(place, parts, build(config, parts), options)
     finally:
         place.remove_if_empty()
 

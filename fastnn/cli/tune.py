@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fastnn.errors import ConfigError, MissingExtraError, OutputError
 from fastnn.files import write_atomically
 from fastnn.kernels import backend
 from fastnn.runs import Parts
-from fastnn.search import SPACE, Row, open_study, rows, search, winner
+from fastnn.search import OVER, SPACE, Row, claim, counted, judged, open_study, rows, search, winner
 from fastnn.settings import nearest
 
 TRIALS, AUTO_TRIALS = 30, 15  # by default; and for `fastnn train --hidden auto`
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", metavar="N", type=int, default=TRIALS,
                         help=f"networks to try, those of other processes counted (default: {TRIALS})")  # fmt: skip
     parser.add_argument("--storage", metavar="URL",
-                        help="where the study is kept, as Optuna takes it, such as sqlite:///study.db: several "
-                        "processes or machines can share it, and an interrupted one goes on")  # fmt: skip
+                        help="where the study is kept, as Optuna takes it, such as sqlite:///study.db, for several "
+                        "processes or machines to share (default: study.db in the folder of --out)")  # fmt: skip
     parser.add_argument("--study", metavar="NAME", default="fastnn", help="its name there (default: fastnn)")
     parser.add_argument("--out", metavar="DIR", default="tuned", help="folder of what is found (default: tuned)")
     add_source(parser)
@@ -55,10 +56,9 @@ def run(options: argparse.Namespace) -> int:
     if config.network.hidden == "auto":  # that is what the search is for
         config = Config.of(config.values(), {"network.hidden": start_of(config)})
     try:
-        best, found = find(config, parts, options.search, options.trials, options.storage, options.study)
+        best, found = find(config, parts, options.search, options.trials, folder, options.storage, options.study)
     except KeyboardInterrupt:
-        again = "the same command goes on" if options.storage else "with --storage the same command would go on"
-        raise KeyboardInterrupt(f"interrupted; {again}") from None
+        raise KeyboardInterrupt("interrupted; the same command goes on") from None
     report = {"winner": asdict(best), "trials": [asdict(row) for row in found]}
     write_atomically(folder / "trials.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / "best.toml", Config.of(config.values(), best.settings).to_toml())
@@ -75,15 +75,28 @@ def run(options: argparse.Namespace) -> int:
 
 
 def find(
-    config: Config, parts: Parts, asked: tuple[str, ...], trials: int, storage: str | None = None, name: str = "fastnn"
+    config: Config,
+    parts: Parts,
+    asked: tuple[str, ...],
+    trials: int,
+    folder: Path,
+    storage: str | None = None,
+    name: str = "fastnn",
 ) -> tuple[Row, list[Row]]:
-    """Search, and say how it goes: the winner and all trials."""
-    study = open_study(storage, name, config.training.seed)
+    """Search, and say how it goes: the winner and all trials. The study is kept in `folder`, or in `storage`."""
+    rows_judged, place = judged(parts), storage or f"sqlite:///{folder / 'study.db'}"
+    study = open_study(place, name, config.training.seed, shared=storage is not None)
+    claim(study, config, parts, asked)
+    if before := counted(study, OVER):
+        more = "going on" if before < trials else f"none of the {trials} asked for is left to try"
+        print(f"{before} trials of these settings are in {place}; {more}", flush=True)
     backend(config.training.backend).warm()
     search(study, config, parts, asked, trials, lambda row: print(_words(row), flush=True))
+    if running := counted(study, ["RUNNING"]):
+        print(f"trials that another process still trains, or that were cut off: {running}; they have no say yet, "
+              "the same command, when they are over, names the winner of all", flush=True)  # fmt: skip
     found = rows(study)
-    judged = len(parts.validation) if parts.validation is not None else 1
-    return winner(found, judged, parts.train.classes is not None), found
+    return winner(found, rows_judged, parts.train.classes is not None), found
 
 
 def start_of(config: Config) -> tuple[int, ...]:
@@ -92,13 +105,17 @@ def start_of(config: Config) -> tuple[int, ...]:
     return (100,) * max(1, *(len(values) for values in several if isinstance(values, tuple)), 1)
 
 
-def resolved(config: Config, parts: Parts) -> Config:
-    """The settings with the hidden units that a search finds, where they are "auto"."""
+def resolved(config: Config, parts: Parts, folder: Path) -> Config:
+    """The settings with the hidden units that a search finds, where they are "auto"; its study is kept in `folder`."""
     if config.network.hidden != "auto":
         return config
     start = Config.of(config.values(), {"network.hidden": start_of(config)})
     print(f"searching the hidden units, {AUTO_TRIALS} trials:", flush=True)
-    best, _ = find(start, parts, (), AUTO_TRIALS)
+    try:
+        best, _ = find(start, parts, (), AUTO_TRIALS, folder)
+    except KeyboardInterrupt:
+        again = f"the same command with --out {shlex.quote(str(folder))} goes on"
+        raise KeyboardInterrupt(f"interrupted; {again}") from None
     print(f"chosen: {','.join(map(str, best.hidden))}", flush=True)
     return Config.of(config.values(), best.settings)
 

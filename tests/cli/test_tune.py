@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from fastnn import search
 from fastnn.cli import tune
 from fastnn.config import Config, read_toml
+from fastnn.search import open_study
 
 SMALL = ("--backend", "reference", "--epochs", 3, "--batch-size", 16, "--validation", 0.3)
 
@@ -17,7 +19,7 @@ def test_the_winner_can_be_trained(fastnn, table, tmp_path):
     code, words, err = fastnn("tune", "--data", table, *SMALL, "--trials", 4, "--search", "dropout", "--out", out)
     assert (code, err) == (0, "")
     assert words.count("trial ") == 5
-    assert {path.name for path in out.iterdir()} == {"best.toml", "trials.json", "sizes.png"}
+    assert {path.name for path in out.iterdir()} == {"best.toml", "trials.json", "sizes.png", "study.db"}
     report = json.loads((out / "trials.json").read_text())
     assert len(report["trials"]) == 4
     config = Config.of(read_toml(out / "best.toml"))
@@ -39,6 +41,76 @@ def test_two_processes_share_a_study(table, tmp_path):
     assert max(map(len, found)) == trials
     units = [trial["hidden"][0] for trial in max(found, key=len)]
     assert len(set(units)) > trials - 2, "the processes draw different numbers"
+
+
+def test_trials_that_run_elsewhere_are_told(fastnn, table, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    words = ("tune", "--data", table, *SMALL, "--trials", 2, "--storage", storage, "--out", tmp_path / "tuned")
+    assert "another process" not in fastnn(*words)[1]
+    study = open_study(storage, "fastnn", 0)
+    trial = study.ask()
+    code, said, _ = fastnn(*words)
+    assert code == 0
+    assert "that another process still trains, or that were cut off: 1; they have no say yet, the same command" in said
+    study.tell(trial, 0.5)
+    assert "another process" not in fastnn(*words)[1]
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """Ctrl-C in the third trial that is trained."""
+    trained, fit = [], search.fit
+
+    def interrupted(*arguments):
+        trained.append(1)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    monkeypatch.setattr(search, "fit", interrupted)
+
+
+def test_an_interrupted_search_goes_on(fastnn, table, tmp_path, cut):
+    words = ("tune", "--data", table, *SMALL, "--trials", 4, "--out", tmp_path / "tuned")
+    code, said, err = fastnn(*words)
+    assert (code, said.count("trial "), err) == (130, 2, "fastnn: interrupted; the same command goes on\n")
+    code, said, _ = fastnn(*words)
+    assert (code, said.count("trial ")) == (0, 3)  # two more, and the winner
+    assert f"2 trials of these settings are in sqlite:///{tmp_path / 'tuned' / 'study.db'}; going on" in said
+    code, said, _ = fastnn(*words)
+    assert (code, said.count("trial ")) == (0, 1)
+    assert "none of the 4 asked for is left to try" in said
+
+
+def test_the_seed_decides_what_is_tried(fastnn, table, tmp_path):
+    for name, seed in (("one", 0), ("same", 0), ("other", 5)):
+        words = ("--trials", 2, "--seed", seed, "--out", tmp_path / name)
+        assert fastnn("tune", "--data", table, *SMALL, *words)[0] == 0
+    one, same, other = (
+        [trial["hidden"] for trial in json.loads((tmp_path / name / "trials.json").read_text())["trials"]]
+        for name in ("one", "same", "other")
+    )
+    assert one == same != other
+
+
+def test_an_interrupted_search_before_training_goes_on(train, tmp_path, monkeypatch, cut):
+    monkeypatch.setattr(tune, "AUTO_TRIALS", 3)
+    code, _, err = train("--hidden", "auto")
+    assert code == 130
+    assert err == f"fastnn: interrupted; the same command with --out {tmp_path / 'run'} goes on\n"
+    code, said, _ = train("--hidden", "auto")
+    assert code == 0
+    assert "2 trials of these settings are in" in said
+    assert said.count("trial ") == 1
+    code, said, err = train("--hidden", "auto")
+    assert code == 2, "it is refused before it is searched again"
+    assert "holds a run already" in err
+    assert "searching" not in said
+
+
+def test_a_search_that_cannot_begin_leaves_nothing(train, tmp_path):
+    assert "needs a validation set" in train("--hidden", "auto", "--validation", 0)[2]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_study_of_something_else_is_refused(fastnn, table, tmp_path):
