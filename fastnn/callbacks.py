@@ -197,6 +197,10 @@ class Checkpoint(Callback):
     def __init__(self, folder: Any):
         self.folder = Path(folder)
 
+    def on_fit_begin(self, fit: "Fit") -> None:
+        """What cannot be kept is refused before the first step."""
+        fit.checkpoint()
+
     def on_epoch_end(self, fit: "Fit", record: Record) -> None:
         """Write the last, and the best if this is it. Parameters as of `Callback.on_epoch_end`."""
         if fit.history.best in (None, len(fit.history) - 1):

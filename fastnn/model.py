@@ -67,7 +67,7 @@ class MLP(Network):
         optimizer : str or Optimizer
             A name of `fastnn.optimizers.OPTIMIZERS`, or ``Adam(learning_rate=0.002)``.
         schedule : str or Schedule
-            A name of `fastnn.schedules.SCHEDULES`, or ``Linear(final=0.01)``.
+            A name of `fastnn.schedules.SCHEDULES`, or ``Linear(final=0.01)``, or an instance of a subclass of your own.
         validation : (X, y), (X, y, sample_weight) or float, optional
             What each epoch is judged on; a fraction is drawn from the training data and not trained on.
         sample_weight : array (N,), optional

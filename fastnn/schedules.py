@@ -1,5 +1,6 @@
 """Learning rate schedules: what the optimiser's learning rate is multiplied by, step by step. Pure functions all."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import ConfigError
 from fastnn.settings import COUNT, NOT_NEGATIVE, UP_TO_ONE, Choice, Range, choose, setting
 
 FACTOR = Range("above 0 and at most 1", lambda value: 0 < value <= 1)
@@ -15,7 +17,31 @@ INSIDE = Range("above 0 and below 1", lambda value: 0 < value < 1)
 
 @dataclass(frozen=True)
 class Schedule(Choice, ABC):
-    """Base of all schedules."""
+    """Base of all schedules, and of those of your own; one that sets no `name` is called by its class's."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    def settings(self) -> dict[str, Any]:
+        """The name and all attributes as plain JSON data, by which a checkpoint knows the schedule again.
+
+        Raises
+        ------
+        ConfigError
+            An attribute is neither a finite number nor a string, None, or list or dict of such.
+        """
+        found: dict[str, Any] = {}
+        for name, value in (vars(self) | super().settings()).items():
+            try:
+                found[name] = json.loads(json.dumps(value, allow_nan=False))
+            except (TypeError, ValueError, RecursionError):
+                raise ConfigError(
+                    f"{name} of the schedule {self.name} is {value!r}, which no checkpoint can hold; "
+                    "make it a finite number, a string, or a list of such"
+                ) from None
+        return found
 
     @abstractmethod
     def multipliers(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
@@ -35,6 +61,7 @@ class Schedule(Choice, ABC):
         Returns
         -------
         float64 array (steps,)
+            Finite, and at least 0.
         """
 
 
@@ -286,7 +313,7 @@ def make_schedule(name: str | Schedule, **settings: Any) -> Schedule:
     Parameters
     ----------
     name : str or Schedule
-        A name of `SCHEDULES`, or a schedule, which is then the starting point.
+        A name of `SCHEDULES`, or a schedule, of your own too, which is then the starting point.
     **settings
         Its fields, such as ``final=0.1``.
 
@@ -299,4 +326,4 @@ def make_schedule(name: str | Schedule, **settings: Any) -> Schedule:
     ConfigError
         An unknown name or setting, or a setting out of its range.
     """
-    return choose(SCHEDULES, "schedule", name, settings)
+    return choose(SCHEDULES, "schedule", name, settings, Schedule)

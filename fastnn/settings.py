@@ -80,7 +80,13 @@ def one_of(name: str, known: Collection[str], what: str) -> str:
 Chosen = TypeVar("Chosen", bound=Choice)
 
 
-def choose(table: Mapping[str, type[Chosen]], what: str, name: str | Chosen, settings: dict[str, Any]) -> Chosen:
+def choose(
+    table: Mapping[str, type[Chosen]],
+    what: str,
+    name: str | Chosen,
+    settings: dict[str, Any],
+    own: type[Chosen] | None = None,
+) -> Chosen:
     """Look a name up, and apply settings to what it stands for.
 
     Parameters
@@ -91,6 +97,8 @@ def choose(table: Mapping[str, type[Chosen]], what: str, name: str | Chosen, set
     name : str or an instance of one of the classes
     settings : dict
         Fields that differ from their defaults, or from those of the instance.
+    own : type, optional
+        Instances of all its subclasses are taken too; without settings they stay what they are.
 
     Raises
     ------
@@ -98,11 +106,11 @@ def choose(table: Mapping[str, type[Chosen]], what: str, name: str | Chosen, set
         An unknown name or setting, or a setting out of its range.
     """
     base = table[name]() if isinstance(name, str) and name in table else name
-    if isinstance(base, str) or type(base) not in table.values():
+    if isinstance(base, str) or not (type(base) in table.values() or (own and isinstance(base, own))):
         hint = nearest(str(name), table)
         raise ConfigError(f"unknown {what} {name!r}{hint}; choose one of {', '.join(table)}")
     known = [item.name for item in fields(base)]
     for unknown in (given for given in settings if given not in known):
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
         raise ConfigError(f"the {what} {base.name} knows no setting {unknown!r}{nearest(unknown, known)}; {has}")
-    return replace(base, **settings)
+    return replace(base, **settings) if settings else base

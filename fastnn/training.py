@@ -369,7 +369,14 @@ class Fit:
 
     def _rates(self) -> np.ndarray:
         losses = self.history["loss"]
-        return self.optimizer.learning_rate * self.schedule.multipliers(self.epoch, self.epochs, self.steps, losses)
+        found = np.asarray(self.schedule.multipliers(self.epoch, self.epochs, self.steps, losses))
+        if found.shape != (self.steps,) or not (np.isfinite(found) & (found >= 0)).all():
+            raise ConfigError(
+                f"the multipliers of the schedule {self.schedule.name} in epoch {self.epoch + 1} must be {self.steps} "
+                f"finite numbers of at least 0, one a step, not {np.array2string(found, threshold=4, edgeitems=2)}"
+            )
+        rates: np.ndarray = self.optimizer.learning_rate * found
+        return rates
 
     def _hyper(self) -> np.ndarray:
         """The kernel's `steps` (S, 3) of this epoch."""

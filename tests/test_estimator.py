@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastnn
 from fastnn import Augment, Callback, MLPClassifier, MLPRegressor
 from fastnn.errors import ConfigError, DivergedError
+from fastnn.schedules import Schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -277,6 +278,13 @@ def test_callbacks_schedules_and_augmentation_are_those_of_fastnn(digits):
     )
     net.fit(X, y)
     assert seen == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+
+    class Halved(Schedule):
+        def multipliers(self, epoch, epochs, steps, losses):
+            return np.full(steps, 0.5**epoch)
+
+    clone(MLPClassifier((16,), schedule=Halved(), callbacks=[Seen()], **settings)).fit(X, y)
+    assert seen[4:] == pytest.approx([0.01, 0.005, 0.0025, 0.00125])
     assert net.loss_curve_[0] > plain.loss_curve_[0], "moved images are harder to learn"
 
 

@@ -331,7 +331,7 @@ def test_the_rule_of_docstrings_sees():
 def classes(module, base: type) -> set[str]:
     """The names of all classes of a module that can be chosen by name."""
     found = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, base)]
-    return {kind.__dict__["name"] for kind in found if "name" in kind.__dict__}
+    return {kind.__dict__["name"] for kind in found if "name" in kind.__dict__ and not inspect.isabstract(kind)}
 
 
 TABLES = {

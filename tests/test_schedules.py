@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnn import MLP, Checkpoint, Dense, Input
 from fastnn.errors import ConfigError
-from fastnn.schedules import SCHEDULES, Adaptive, OneCycle, make_schedule
+from fastnn.schedules import SCHEDULES, Adaptive, ByEpoch, Cosine, OneCycle, Schedule, make_schedule
+from tests.samples import blobs
 
 EPOCHS, STEPS = 10, 20
 
@@ -183,3 +186,76 @@ def test_unknown_names_and_settings_are_answered_with_those_that_exist():
         make_schedule("constant", k=1)
     with pytest.raises(ConfigError, match="its settings are every, factor"):
         make_schedule("step", gamma=1)
+
+
+# ---------------------------------------------------------------- schedules of one's own
+
+
+class Falling(Schedule):
+    def __init__(self, share=0.5, more=()):
+        self.share, self.more = share, more
+
+    def multipliers(self, epoch, epochs, steps, losses):
+        return np.full(steps, self.share**epoch)
+
+
+@dataclass(frozen=True)
+class Flat(ByEpoch):
+    height: float = 1.0
+
+    def multiplier(self, epoch, losses):
+        return self.height
+
+
+class Late(Cosine):
+    def curve(self, p):
+        return np.where(p < 0.5, 1.0, super().curve(p))
+
+
+def rates(schedule, **settings):
+    network = MLP([Input(4), Dense(3, "softmax")])
+    return network.fit(*blobs(), schedule=schedule, **{"epochs": 3, **settings})["learning_rate"]
+
+
+def test_a_schedule_of_ones_own_is_taken_as_it_is():
+    own = Falling(0.25)
+    assert make_schedule(own) is own
+    assert rates(own) == pytest.approx(np.multiply(rates("constant"), [1, 0.25, 0.0625]))
+    assert rates(Late()) == pytest.approx(np.multiply(rates("constant"), [1, 1, 0.25]))
+    assert make_schedule(Flat(), height=2.0) == Flat(2.0)
+    with pytest.raises(ConfigError, match="the schedule Falling knows no setting 'height'; it has no settings"):
+        make_schedule(own, height=2.0)
+    with pytest.raises(ConfigError, match="unknown schedule <class"):
+        make_schedule(Falling)
+
+
+def test_a_checkpoint_knows_a_schedule_of_ones_own_again(tmp_path):
+    whole = rates(Falling(0.5, (1, 2)))
+    rates(Falling(0.5, (1, 2)), epochs=2, callbacks=[Checkpoint(tmp_path)])
+    kept = {"resume": tmp_path / "last.safetensors"}
+    assert rates(Falling(0.5, (1, 2)), **kept) == whole
+    for other in (Falling(0.4, (1, 2)), Flat(), "cosine"):
+        with pytest.raises(ConfigError, match=r"cannot resume: schedule was .*'Falling'"):
+            rates(other, **kept)
+    assert Late().settings() == {"final": 0.0, "name": "Late"}
+
+
+@pytest.mark.parametrize("value", [np.ones(2), math.nan, {1}, print])
+def test_what_no_checkpoint_can_hold_is_refused_before_the_first_step(tmp_path, value):
+    assert len(rates(Falling(0.5, value))) == 3
+    with pytest.raises(
+        ConfigError, match=r"^more of the schedule Falling is .*, which no checkpoint can hold; make it"
+    ):
+        rates(Falling(0.5, value), callbacks=[Checkpoint(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("multipliers", [1.0, [1.0], [math.nan] * 4, [-1.0] * 4, None])
+def test_multipliers_that_cannot_be_are_refused_by_name(multipliers):
+    class Wrong(Schedule):
+        def multipliers(self, epoch, epochs, steps, losses):
+            return multipliers
+
+    X, y = blobs()
+    with pytest.raises(ConfigError, match="the multipliers of the schedule Wrong in epoch 1 must be 4 finite numbers"):
+        MLP([Input(4), Dense(3, "softmax")]).fit(X, y, batch_size=-(-len(X) // 4), schedule=Wrong())

@@ -87,6 +87,8 @@ def test_settings_are_checked_plain_and_immutable():
 def test_a_choice_is_by_name_or_by_example():
     assert choose(DRINKS, "drink", "tea", {"sugar": 2}) == Tea(2)
     assert choose(DRINKS, "drink", Tea(3), {"milk": 0.5}) == Tea(3, 0.5)
+    tea = Tea(3)
+    assert choose(DRINKS, "drink", tea, {}) is tea
     assert choose(DRINKS, "drink", **Water().settings(), settings={}) == Water()
 
 
@@ -94,6 +96,16 @@ def test_a_choice_is_by_name_or_by_example():
 def test_an_unknown_choice_says_what_there_is(name):
     with pytest.raises(ConfigError, match=r"unknown drink .*; choose one of tea, water"):
         choose(DRINKS, "drink", name, {})
+
+
+def test_an_instance_of_ones_own_is_taken_where_it_may_be():
+    @dataclass(frozen=True)
+    class Mate(Tea):
+        name = "mate"
+
+    assert choose(DRINKS, "drink", Mate(), {"milk": 0.5}, Choice) == Mate(1, 0.5)
+    with pytest.raises(ConfigError, match="unknown drink"):
+        choose(DRINKS, "drink", Mate(), {})
 
 
 def test_an_unknown_setting_says_what_there_is():
