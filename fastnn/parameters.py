@@ -75,15 +75,13 @@ def check(estimator: Any, one_epoch: bool, validated: bool) -> None:
             raise ConfigError(f"image must be (height, width), not {estimator.image!r}")
     if one_epoch and (estimator.early_stopping or estimator.schedule is not None):
         raise ConfigError("partial_fit knows no end: it supports neither early_stopping nor schedule")
-    unknown = (
-        estimator.early_stopping,
-        validated,
-        estimator.schedule is not None,
-        bool(estimator.callbacks),
-        bool(estimator.augment),
-    )
-    if estimator.solver == "lbfgs" and (any(hidden(estimator)[2]) or any(unknown)):
-        raise ConfigError(
-            "lbfgs knows no epochs, so neither dropout, augment, schedule, callbacks, early_stopping nor X_val; "
-            "use the solver adam or sgd"
-        )
+    by_epoch = {
+        "dropout": any(hidden(estimator)[2]),
+        "augment": bool(estimator.augment),
+        "schedule": estimator.schedule is not None,
+        "callbacks": bool(estimator.callbacks),
+        "X_val": validated,
+    }
+    given = [name for name, there in by_epoch.items() if there]
+    if estimator.solver == "lbfgs" and given:
+        raise ConfigError(f"lbfgs knows no epochs, so no {' and no '.join(given)}; use the solver adam or sgd")

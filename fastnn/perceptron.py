@@ -5,6 +5,7 @@ Letters: N samples, I features, O outputs.
 
 import warnings
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any, Self
 
 import numpy as np
@@ -183,7 +184,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X : array, data frame or sparse matrix (N, I)
             Taken as float32; uint8 stays uint8.
         y : array (N,) or (N, O)
-        sample_weight : array (N,), optional
+        sample_weight : array (N,) or float, optional
         X_val, y_val : as X and y, optional
             A validation set: `validation_scores_` and `validation_loss_curve_` are of it.
 
@@ -225,6 +226,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         parameters.check(self, one_epoch, validation is not None)
         X, y = self._checked(X, y, first)
         targets = self._targets(y, first and not one_epoch)
+        sample_weight = np.full(len(y), sample_weight) if isinstance(sample_weight, Number) else sample_weight
         sample_weight = self._weights(y, sample_weight)
         draw = check_random_state(self.random_state)
         if first:
@@ -292,9 +294,10 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _minimize(self, examples: Examples) -> None:
         found = minimize(self.network_, examples, self.alpha, self.max_iter, self.max_fun, self.tol, self.backend,
                          self._threads())  # fmt: skip
-        for name in ("loss_curve_", "best_loss_", "t_", *VALIDATED):  # of another solver's fit before
+        for name in ("loss_curve_", "best_loss_", *VALIDATED):  # of another solver's fit before
             self.__dict__.pop(name, None)
-        self.n_iter_, self.loss_ = found.iterations, found.loss / (self.n_outputs_ if self._regresses else 1)
+        self.n_iter_, self.t_ = found.iterations, self._progress.samples
+        self.loss_ = found.loss / (self.n_outputs_ if self._regresses else 1)
         if not found.converged:
             warnings.warn(f"lbfgs did not converge ({found.why}); raise max_iter, or scale the data",
                           ConvergenceWarning, stacklevel=4)  # fmt: skip

@@ -139,6 +139,28 @@ def test_lbfgs_comes_to_scikit_learns_loss(task):
     assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-3)
 
 
+def test_lbfgs_ignores_early_stopping_and_counts_no_samples_as_scikit_learns():
+    settings = {"solver": "lbfgs", "alpha": 3.0, "activation": "identity"}
+    ours, theirs, X, y = both("classes", **settings, early_stopping=True)
+    np.testing.assert_array_equal(ours.coefs_[0], both("classes", **settings)[0].coefs_[0])
+    assert ours.t_ == theirs.t_ == 0
+    assert not hasattr(ours, "validation_scores_")
+    for one in (ours, theirs):
+        one.set_params(solver="adam", early_stopping=False, max_iter=3).fit(X, y)
+        one.set_params(solver="lbfgs", warm_start=True).fit(X, y)
+    assert ours.t_ == theirs.t_ == 3 * SAMPLES
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_one_number_weighs_all_samples_as_scikit_learns(solver):
+    X, y = TASKS["classes"]
+    settings = {"hidden_layer_sizes": (8,), "solver": solver, "max_iter": 5, "random_state": 0, "alpha": 1.0}
+    ours = [MLPClassifier(**settings).fit(X, y, weight) for weight in (2.0, np.full(len(X), 2.0))]
+    np.testing.assert_array_equal(ours[0].coefs_[0], ours[1].coefs_[0])
+    theirs = neural_network.MLPClassifier(**settings).fit(X, y, 2.0)
+    assert ours[0].loss_ == pytest.approx(theirs.loss_, rel=1e-3)  # |W| within an epoch: a mean
+
+
 def test_lbfgs_minimises_the_sum_over_columns():
     ours, theirs, X, y = both("columns", solver="lbfgs", max_iter=500, activation="identity")
     assert ours.score(X, y) > theirs.score(X, y) - 1e-3
@@ -322,7 +344,8 @@ def test_bytes_stay_bytes_and_give_the_same_as_floats():
         ({"alpha": -1}, "alpha must be a number at least 0, not -1"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
         ({"batch_size": 0}, "batch_size"),
-        ({"solver": "lbfgs", "dropout": 0.5}, "lbfgs knows no epochs"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "^lbfgs knows no epochs, so no dropout; use the solver adam or sgd$"),
+        ({"solver": "lbfgs", "schedule": "linear", "callbacks": [Callback()]}, "so no schedule and no callbacks; use"),
         ({"augment": Augment(shift=1)}, "image"),
         ({"early_stopping": True, "validation_fraction": 0.0001}, "validation"),
     ],
