@@ -1,7 +1,7 @@
 """fastnn: the fastest and most trustworthy way to train a multilayer perceptron on a CPU, in Python."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastnn.augment import Augment
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping, History
@@ -10,6 +10,10 @@ from fastnn.layers import Dense, Dropout, Input
 from fastnn.model import MLP, load
 from fastnn.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
 from fastnn.version import __version__
+
+if TYPE_CHECKING:  # "as" makes them public to type checkers; in __all__ a star import would need scikit-learn
+    from fastnn.estimator import MLPClassifier as MLPClassifier
+    from fastnn.estimator import MLPRegressor as MLPRegressor
 
 __all__ = [
     "MLP",

@@ -64,14 +64,14 @@ def tree(module: str) -> ast.Module:
     return ast.parse(FILES[module].read_text(encoding="utf-8"))
 
 
-def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below, but for the bodies of ``if TYPE_CHECKING``."""
+def at_run_time(node: ast.AST, deep: bool = True) -> Iterator[ast.AST]:
+    """All nodes below, or those just below, but for the bodies of ``if TYPE_CHECKING``."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
             yield from (below for other in child.orelse for below in ast.walk(other))
         else:
             yield child
-            yield from at_run_time(child)
+            yield from at_run_time(child) if deep else ()
 
 
 def imports(module: str) -> set[str]:
@@ -127,10 +127,20 @@ def test_importing_the_package_loads_nothing_slow():
 
 def test_the_contents_page_defines_nothing():
     allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)
-    others = [node for node in tree("fastnn").body if not isinstance(node, allowed)]
+    others = [node for node in at_run_time(tree("fastnn"), deep=False) if not isinstance(node, allowed)]
     assert [getattr(node, "name", None) for node in others] == ["__getattr__", "__dir__"]  # for names of extras
     assert sorted(fastnn.__all__) == sorted(set(fastnn.__all__))
     assert all(hasattr(fastnn, name) for name in fastnn.__all__)
+
+
+def test_type_checkers_see_what_is_imported_when_it_is_asked_for():
+    code = "\n".join(f"import fastnn; reveal_type(fastnn.{name})" for name in fastnn._LAZY)
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--follow-imports=silent", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    revealed = [line for line in done.stdout.splitlines() if "Revealed type" in line]
+    assert len(revealed) == len(fastnn._LAZY), done.stdout + done.stderr
+    for line, (name, module) in zip(revealed, fastnn._LAZY.items(), strict=True):
+        assert f"{module}.{name}" in line, line
 
 
 # ---------------------------------------------------------------- what a source looks like
