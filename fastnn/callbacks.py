@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import plots
+from fastnn.errors import ConfigError
 from fastnn.files import write_atomically
 from fastnn.formats import safetensors
 from fastnn.settings import COUNT, checked
@@ -131,6 +132,17 @@ class Callback:
 
     def on_fit_end(self, fit: "Fit") -> None:
         """After the last epoch. Parameters as of `on_fit_begin`."""
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """ConfigError if this is no list of `Callback`."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise ConfigError(f"callbacks must be a list of Callback, not {callbacks!r}")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            raise ConfigError(
+                f"callbacks must be a list of Callback but holds {one!r}; give instances of its subclasses"
+            )
 
 
 class EarlyStopping(Callback):

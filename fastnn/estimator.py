@@ -195,7 +195,17 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     def _weights(self, y: np.ndarray, sample_weight: Any) -> Any:
         if self.class_weight is None:
             return sample_weight
-        by_class = compute_sample_weight(self.class_weight, y)
+        try:
+            by_class = compute_sample_weight(self.class_weight, y)
+            good = np.isfinite(by_class) & (by_class >= 0)
+        except (ValueError, TypeError):
+            good = np.array(False)
+        if not good.all():
+            kind = "a list of one dict for each label" if self._several else "a dict"
+            raise ConfigError(
+                f"class_weight must be 'balanced' or {kind}, from y's classes to numbers of at least 0, "
+                f"not {self.class_weight!r}"
+            )
         return by_class if sample_weight is None else by_class * np.asarray(sample_weight)
 
     def _validation_score(self, record: Record, judged: Examples) -> float:

@@ -64,7 +64,11 @@ class Network:
         self.metadata: dict[str, Any] = {}
         self._workspace: Any = None  # of the last predictions
         self.seed = check_seed(seed)
-        self.flat = aligned_zeros(self.architecture.size)
+        try:
+            self.flat = aligned_zeros(self.architecture.size)
+        except (MemoryError, ValueError, OverflowError):
+            count = self.architecture.parameters
+            raise ConfigError(f"there is no memory for {count:.3g} parameters; give the layers fewer units") from None
         self.reset(seed)
 
     @classmethod

@@ -1,12 +1,14 @@
 """What the parameters of `MLPClassifier` and `MLPRegressor` may be."""
 
+import re
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from fastnn.errors import ConfigError
+from fastnn.callbacks import check_callbacks
+from fastnn.errors import ConfigError, DataError
 from fastnn.settings import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, Range, checked
 
 ACTIVATIONS = {"logistic": "sigmoid"}  # scikit-learn's names that are not fastnn's
@@ -73,6 +75,7 @@ def check(estimator: Any, one_epoch: bool, validated: bool) -> None:
         sides = estimator.image if isinstance(estimator.image, (tuple, list)) else ()
         if len([checked(side, COUNT, "a side of image", int) for side in sides]) != 2:
             raise ConfigError(f"image must be (height, width), not {estimator.image!r}")
+    check_callbacks(estimator.callbacks)
     if one_epoch and (estimator.early_stopping or estimator.schedule is not None):
         raise ConfigError("partial_fit knows no end: it supports neither early_stopping nor schedule")
     by_epoch = {
@@ -85,3 +88,9 @@ def check(estimator: Any, one_epoch: bool, validated: bool) -> None:
     given = [name for name, there in by_epoch.items() if there]
     if estimator.solver == "lbfgs" and given:
         raise ConfigError(f"lbfgs knows no epochs, so no {' and no '.join(given)}; use the solver adam or sgd")
+
+
+def of_validation(error: ValueError) -> DataError:
+    """What is wrong with X and y, said of X_val and y_val; names of classes, which are quoted, stay."""
+    line = str(error).partition("\n")[0]
+    return DataError("X_val, y_val: " + re.sub(r"(?<![\w'])([Xy])(?![\w'])", r"\1_val", line))

@@ -199,8 +199,8 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         DivergedError
             The loss or a weight became NaN or infinite.
         """
-        if X_val is None and y_val is not None:
-            raise DataError("y_val needs X_val: a validation set is both")
+        if (X_val is None) != (y_val is None):
+            raise DataError(f"a validation set is both X_val and y_val; {'Xy'[y_val is None]}_val is missing")
         goes_on = self.warm_start and "network_" in vars(self)
         return self._fit(X, y, sample_weight, None if X_val is None else (X_val, y_val), first=not goes_on)
 
@@ -239,8 +239,11 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             return
         rows, judged = None, None
         if validation is not None:
-            X_val, y_val = self._checked(validation[0], validation[1], False)
-            judged = self.network_.examples(X_val, self._targets(y_val, False))
+            try:
+                X_val, y_val = self._checked(validation[0], validation[1], False)
+                judged = self.network_.examples(X_val, self._targets(y_val, False))
+            except ValueError as error:
+                raise parameters.of_validation(error) from error
         elif self.early_stopping:
             rows, held = self._split(targets, draw)
             judged = take(examples, held)
@@ -328,8 +331,6 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             score=None if judged is None else lambda record: self._validation_score(record, judged),
             say=print if self.verbose else None,
         )
-        if not isinstance(self.callbacks, (tuple, list)):
-            raise ConfigError(f"callbacks must be a list of Callback, not {self.callbacks!r}")
         fit = Imitation(
             network,
             examples,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.augment import Augment
-from fastnn.callbacks import Callback, History, Record
+from fastnn.callbacks import Callback, History, Record, check_callbacks
 from fastnn.data.compressed import Compressed
 from fastnn.errors import ConfigError, DataError, DivergedError, ModelFileError
 from fastnn.formats.safetensors import Checkpoint
@@ -126,8 +126,7 @@ class Fit:
             raise DataError("a sparse matrix cannot be augmented; give X as an array: X.toarray()")
         if augment is not None:
             augment.check(image, examples.X.shape[1])
-        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(one, Callback) for one in callbacks):
-            raise ConfigError(f"callbacks must be a list of Callback, not {callbacks!r}")
+        check_callbacks(callbacks)
         if label_smoothing and network.loss == "quadratic":
             raise ConfigError("label smoothing needs cross_entropy or binary_cross_entropy, not the quadratic loss")
         self.network, self.examples, self.validation = network, examples, validation

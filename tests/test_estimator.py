@@ -346,6 +346,17 @@ def test_bytes_stay_bytes_and_give_the_same_as_floats():
         ({"batch_size": 0}, "batch_size"),
         ({"solver": "lbfgs", "dropout": 0.5}, "^lbfgs knows no epochs, so no dropout; use the solver adam or sgd$"),
         ({"solver": "lbfgs", "schedule": "linear", "callbacks": [Callback()]}, "so no schedule and no callbacks; use"),
+        (
+            {"callbacks": [Callback(), print]},
+            "^callbacks must be a list of Callback but holds <built-in function print>; give",
+        ),
+        ({"callbacks": Callback}, "^callbacks must be a list of Callback, not <class"),
+        ({"hidden_layer_sizes": (10**12,)}, r"^there is no memory for 7.5e\+13 parameters; give"),
+        ({"hidden_layer_sizes": 10**25}, r"^there is no memory for 7.5e\+26 parameters; give"),
+        ({"class_weight": "equal"}, "^class_weight must be 'balanced' or a dict, .* not 'equal'$"),
+        ({"class_weight": {11: 1.0, 12: 2.0}}, "^class_weight must be"),
+        ({"class_weight": {3: -1.0}}, "^class_weight must be"),
+        ({"class_weight": {3: "much"}}, "^class_weight must be"),
         ({"augment": Augment(shift=1)}, "image"),
         ({"early_stopping": True, "validation_fraction": 0.0001}, "validation"),
     ],
@@ -353,6 +364,23 @@ def test_bytes_stay_bytes_and_give_the_same_as_floats():
 def test_settings_that_cannot_be_are_named(digits, settings, words):
     with pytest.raises(ValueError, match=words):
         MLPClassifier(**settings).fit(*digits)
+
+
+@pytest.mark.parametrize(
+    ("validation", "words"),
+    [
+        ((0, None), "^a validation set is both X_val and y_val; y_val is missing$"),
+        ((None, 0), "^a validation set is both X_val and y_val; X_val is missing$"),
+        (([[1.0], [2.0]], ["y", "X"]), "^X_val, y_val: X_val has 1 features, but MLPClassifier is expecting 2"),
+        (([[1.0, np.nan]], ["y"]), r"^X_val, y_val: Input X_val contains NaN\.$"),
+        (([[1.0, 2.0]], ["y", "X"]), "^X_val, y_val: .*inconsistent numbers of samples"),
+        (([[1.0, 2.0]], ["z"]), "^X_val, y_val: y_val holds classes that the first fit did not know: .*'X' 'y'"),
+    ],
+)
+def test_what_is_wrong_with_a_validation_set_is_said_of_it(validation, words):
+    X, y = np.eye(2)[[0, 1, 0, 1]], np.array(["X", "y", "X", "y"])
+    with pytest.raises(ValueError, match=words):
+        MLPClassifier((2,), max_iter=1).fit(X, y, X_val=validation[0], y_val=validation[1])
 
 
 def test_a_fit_that_fails_leaves_what_was_fitted(digits):
