@@ -140,7 +140,20 @@ class Augment(Settings):
         return changed
 
     def check(self, image: tuple[int, int] | None, inputs: int) -> None:
-        """ConfigError if samples of so many inputs cannot sensibly be changed as images of this shape."""
+        """See whether samples can sensibly be changed as images of this shape.
+
+        Parameters
+        ----------
+        image : (int, int) or None
+            Height and width.
+        inputs : int
+            Features of a sample.
+
+        Raises
+        ------
+        ConfigError
+            They are no such images, or a shift can move one out of sight.
+        """
         moved = self._moved(image, inputs)
         if moved is not None and self.shift >= min(moved):
             raise ConfigError(

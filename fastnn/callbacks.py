@@ -210,7 +210,7 @@ class Checkpoint(Callback):
         self.folder = Path(folder)
 
     def on_fit_begin(self, fit: "Fit") -> None:
-        """What cannot be kept is refused before the first step."""
+        """What cannot be kept is refused before the first step. Parameters as of `Callback.on_fit_begin`."""
         fit.checkpoint()
 
     def on_epoch_end(self, fit: "Fit", record: Record) -> None:

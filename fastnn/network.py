@@ -67,8 +67,7 @@ class Network:
         try:
             self.flat = aligned_zeros(self.architecture.size)
         except (MemoryError, ValueError, OverflowError):
-            count = self.architecture.parameters
-            raise ConfigError(f"there is no memory for {count:.3g} parameters; give the layers fewer units") from None
+            raise ConfigError("there is no memory for so many parameters; give the layers fewer units") from None
         self.reset(seed)
 
     @classmethod
@@ -196,10 +195,10 @@ class Network:
         DataError
             Another number of features than the network's.
         """
-        width = self.architecture.widths[0]
-        if examples.X.shape[1] != width:  # the kernels would read beyond the rows
-            raise DataError(f"X has the shape {examples.X.shape}; this network takes (N, {width})")
-        result = np.empty((len(examples), self.architecture.widths[-1]), np.float32)
+        inputs, *_, outputs = self.architecture.widths
+        if examples.X.shape[1] != inputs:  # the kernels would read beyond the rows
+            raise DataError(f"X has the shape {examples.X.shape}; this network takes (N, {inputs})")
+        result = np.empty((len(examples), outputs), np.float32)
         job = self.job(examples, threads=threads, forward=True)
         # buffers that nobody uses now: with new ones each time, a prediction of one row took 390 us, so 47
         job.workspace, self._workspace = self._workspace, None
