@@ -18,6 +18,7 @@ from fastnn.callbacks import Callback, Checkpoint, EarlyStopping, History
 from fastnn.card import card
 from fastnn.config import NOT_FILES, Config, Values, read_toml
 from fastnn.data import Dataset, fit_scale, load, split
+from fastnn.data.dataset import same_features
 from fastnn.data.fetch import is_url
 from fastnn.data.sources import absent
 from fastnn.errors import ConfigError, DataError, ModelFileError, OutputError
@@ -82,18 +83,36 @@ class Parts:
 
 def load_like(known: Dataset, source: str, label: int | str) -> Dataset:
     """Examples of the same kind as `known`: the test set of `source` if it has one, else all of it."""
-    return load_for(source, label, known.classes, known.X.shape[1], known.image)
+    names = None if known.image else known.names  # pixels have places, not names
+    return load_for(source, label, known.classes, known.X.shape[1], known.image, names)
 
 
 def load_for(
-    source: str, label: int | str, classes: Sequence[str] | None, features: int, image: tuple[int, int] | None = None
+    source: str,
+    label: int | str,
+    classes: Sequence[str] | None,
+    features: int,
+    image: tuple[int, int] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Dataset:
-    """Examples for a network that takes `features` and knows `classes` (None: a regression): see `load_like`."""
+    """Examples for a network that takes `features`, by these `names` if they have some, and knows `classes`.
+
+    None: a regression. Otherwise see `load_like`.
+    """
     first, test = load(source, label, image, "regression" if classes is None else "classification", classes)
     found = first if test is None else test
     if found.X.shape[1] != features:
         raise DataError(f"{source} has {found.X.shape[1]} features, but the network takes {features}")
+    same_features(found.names, names, source)
     return found
+
+
+def feature_names(network: MLP) -> list[str] | None:
+    """What a network's file says that its features are called, if it does; pixels have places, not names."""
+    names = network.metadata.get("features")
+    if network.metadata.get("image") or not isinstance(names, list) or len(names) != network.architecture.widths[0]:
+        return None
+    return [str(name) for name in names]
 
 
 def build(config: Config, parts: Parts) -> MLP:
@@ -123,6 +142,7 @@ def build(config: Config, parts: Parts) -> MLP:
         "classes": train.classes,
         "image": train.image,
         "largest": largest,
+        "features": None if train.image or train.names is None else list(train.names),
         "settings": config.values(),
     }
     augment = config.augment.make()

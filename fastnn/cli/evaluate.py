@@ -10,7 +10,7 @@ from fastnn.cli.options import add_options, given_options
 from fastnn.errors import ConfigError
 from fastnn.metrics import per_class
 from fastnn.model import load
-from fastnn.runs import class_names, judge, load_for, trained_label
+from fastnn.runs import class_names, feature_names, judge, load_for, trained_label
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
     model = load(options.model)
     names = class_names(model)
     label = given.get("data.label", trained_label(model))
-    data = load_for(given["data.source"], label, names, model.architecture.widths[0])
+    inputs = model.architecture.widths[0]
+    data = load_for(given["data.source"], label, names, inputs, names=feature_names(model))
     report: dict[str, Any] = {"samples": len(data), **judge(model, data, **how)}
     if names is not None:
         found = per_class(data.y, model.predict(data.X, **how), len(names))

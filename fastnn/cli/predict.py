@@ -12,7 +12,7 @@ from fastnn.data.features import load_features
 from fastnn.errors import ConfigError
 from fastnn.files import write_atomically
 from fastnn.model import MLP, load
-from fastnn.runs import class_names, finite
+from fastnn.runs import class_names, feature_names, finite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """Carry out ``fastnn predict``."""
     given = given_options(options)
     model = load(options.model)
-    X = load_features(options.file, model.architecture.widths[0], given.pop("data.label", None))
+    inputs, label = model.architecture.widths[0], given.pop("data.label", None)
+    X = load_features(options.file, inputs, label, feature_names(model))
     how = {name.removeprefix("training."): value for name, value in given.items()}
     names = class_names(model)
     if options.kaggle and (names is None or options.all):

@@ -33,9 +33,16 @@ class Layout:
     label: int | None
 
     @property
+    def features(self) -> tuple[str, ...] | None:
+        """The names of all columns but the label's."""
+        if self.names is None:
+            return None
+        return tuple(name for column, name in enumerate(self.names) if column != self.label)
+
+    @property
     def image(self) -> tuple[int, int] | None:
         """Height and width of a square picture whose pixels the header numbers, from 0 or 1: ``pixel0,pixel1,...``."""
-        features = [name for column, name in enumerate(self.names or ()) if column != self.label]
+        features = list(self.features or ())
         side = math.isqrt(len(features))
         numbered = [[f"pixel{first + index}" for index in range(len(features))] for first in (0, 1)]
         return (side, side) if side > 1 and side * side == len(features) and features in numbered else None
@@ -64,9 +71,9 @@ def read(path: str | os.PathLike[str], label: int | str = 0) -> Table:
     return _read(path, label)[0]
 
 
-def read_features(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a CSV file of which every column is a feature: array (N, I); type and errors as of `read`."""
-    return _read(path, None)[0].X
+def read_features(path: str | os.PathLike[str]) -> Table:
+    """Read a CSV file of which every column is a feature: a table without labels; type and errors as of `read`."""
+    return _read(path, None)[0]
 
 
 def write(path: str | os.PathLike[str], data: Dataset) -> None:
@@ -149,7 +156,7 @@ def _read(path: str | os.PathLike[str], label: int | str | None) -> tuple[Table,
     X = np.concatenate(features, dtype=np.result_type(*features))
     names = np.array(list(codes), dtype=object)
     found = names[np.concatenate(labels)] if labels else np.empty((len(X), 0))
-    return Table(X, found, str(path), layout.image, np.concatenate(numbers)), layout
+    return Table(X, found, str(path), layout.image, np.concatenate(numbers), layout.features), layout
 
 
 def _lines(path: str | os.PathLike[str], text: io.TextIOWrapper, limit: int) -> Iterator[Line]:

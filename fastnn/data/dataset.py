@@ -3,6 +3,7 @@
 Letters as in layers.py: N samples, I inputs (features), O outputs (targets).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -25,6 +26,8 @@ class Dataset:
         The name of each class, by index; None: a regression.
     image : (int, int), optional
         Height and width, where a row of `X` is a picture.
+    names : tuple of str, optional
+        The name of each feature.
 
     Raises
     ------
@@ -36,6 +39,7 @@ class Dataset:
     y: np.ndarray
     classes: tuple[str, ...] | None = None
     image: tuple[int, int] | None = None
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.X.ndim != 2 or len(self.X) != len(self.y):
@@ -62,7 +66,7 @@ class Dataset:
         -------
         Dataset
         """
-        return type(self)(np.ascontiguousarray(self.X[rows]), self.y[rows], self.classes, self.image)
+        return type(self)(np.ascontiguousarray(self.X[rows]), self.y[rows], self.classes, self.image, self.names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,8 @@ class Table:
     image : (int, int), optional
     lines : int array (N,), optional
         The line of each row in the file; without it messages count rows.
+    names : tuple of str, optional
+        The name of each feature.
     """
 
     X: np.ndarray
@@ -85,11 +91,34 @@ class Table:
     path: str
     image: tuple[int, int] | None = None
     lines: np.ndarray | None = None
+    names: tuple[str, ...] | None = None
 
     def place(self, bad: np.ndarray) -> str:
         """Where the first row that is marked in `bad` (N,) stands in the file."""
         row = int(np.argmax(bad))
         return f"{self.path}, row {row + 1}" if self.lines is None else f"{self.path}, line {self.lines[row]}"
+
+
+def same_features(found: Sequence[str] | None, known: Sequence[str] | None, path: str) -> None:
+    """See whether features are those that a network was trained with, in the same order, as far as both have names.
+
+    Parameters
+    ----------
+    found, known : sequence of str, or None
+    path : str
+        The file that `found` come from, for messages.
+
+    Raises
+    ------
+    DataError
+        They are not: each would be taken for another.
+    """
+    for place, (mine, other) in enumerate(zip(found or (), known or (), strict=False), start=1):
+        if mine != other:
+            raise DataError(
+                f"{path}: feature {place} is {mine!r}, where the network was trained with {other!r}; "
+                "bring the columns into that order, or rename them"
+            )
 
 
 def as_features(values: np.ndarray, path: str) -> np.ndarray:

@@ -41,10 +41,12 @@ def read(path: str | os.PathLike[str], label: int | str = 0) -> Table:
     return table(_parquet(path), label, str(path))
 
 
-def read_features(path: str | os.PathLike[str], label: int | str | None = None) -> np.ndarray:
-    """Read a Parquet file of features: array (N, I); `label` is a column to leave out. Errors as of `read`."""
+def read_features(path: str | os.PathLike[str], label: int | str | None = None) -> Table:
+    """Read a Parquet file of features: no labels; `label` is a column to leave out. Errors as of `read`."""
     frame = _frame(_parquet(path), str(path))
-    return _features(frame, None if label is None else _place(frame, label, str(path)), str(path))
+    place = None if label is None else _place(frame, label, str(path))
+    X = _features(frame, place, str(path))
+    return Table(X, np.empty((len(X), 0)), str(path), names=_others(frame, place))
 
 
 def table(frame: Any, label: int | str = 0, path: str = "the frame") -> Table:
@@ -57,7 +59,7 @@ def table(frame: Any, label: int | str = 0, path: str = "the frame") -> Table:
     if labels.dtype.is_nested():
         raise DataError(f"{path}: the label {name!r} is of the type {labels.dtype}, neither a number nor a word")
     values = labels.to_numpy() if _is_number(labels.dtype) else _words(labels)
-    return Table(_features(known, place, path), values, path)
+    return Table(_features(known, place, path), values, path, names=_others(known, place))
 
 
 def _parquet(path: str | os.PathLike[str]) -> Any:
@@ -105,6 +107,11 @@ def _frame(frame: Any, path: str) -> Any:
 
 def _names(frame: Any) -> list[str]:
     return [str(name) for name in frame.columns]
+
+
+def _others(frame: Any, label: int | None) -> tuple[str, ...]:
+    """The names of all columns but the label's."""
+    return tuple(name for place, name in enumerate(_names(frame)) if place != label)
 
 
 def _place(frame: Any, label: int | str, path: str) -> int:

@@ -60,7 +60,7 @@ def load(
     for table in tables:  # what the training labels are, the test labels must be too
         y, classes = targets(table, task, classes)
         task = "regression" if classes is None else "classification"
-        datasets.append(Dataset(table.X.astype(dtype, copy=False), y, classes, image or table.image))
+        datasets.append(Dataset(table.X.astype(dtype, copy=False), y, classes, image or table.image, table.names))
         if datasets[0].X.shape[1] != table.X.shape[1] or datasets[0].y.shape[1:] != y.shape[1:]:
             raise DataError(f"{table.path}: the test set has not as many features and targets as the training set")
     return datasets[0], datasets[1] if len(datasets) > 1 else None
