@@ -42,6 +42,10 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     return "  ".join(words)
 
 
+def _is_shown(record: Mapping[str, Any], epochs: int, every: int) -> bool:
+    return bool(record["epoch"] % every == 0 or record["epoch"] == epochs)
+
+
 class QuietProgress(Callback):
     """A line for each epoch and nothing else: ``Epoch 3: 9461 / 10000``, the right ones of those it is judged on.
 
@@ -49,13 +53,17 @@ class QuietProgress(Callback):
     ----------
     stream : text file, optional
         Where to; by default the standard output.
+    every : int
+        A line for so many epochs, and for the last one.
     """
 
-    def __init__(self, stream: TextIO | None = None):
-        self.stream = stream or sys.stdout
+    def __init__(self, stream: TextIO | None = None, every: int = 1):
+        self.stream, self.every = stream or sys.stdout, every
 
     def on_epoch_end(self, fit: Any, record: Mapping[str, Any]) -> None:
         """Write the epoch's line: by the validation set if there is one; of a regression, the loss."""
+        if not _is_shown(record, fit.epochs, self.every):
+            return
         prefix, judged = ("val_", len(fit.validation)) if fit.validation is not None else ("", fit.samples)
         accuracy = record[f"{prefix}accuracy"]
         right = f"loss {record[f'{prefix}loss']:.6g}" if accuracy is None else f"{round(accuracy * judged)} / {judged}"
@@ -72,10 +80,12 @@ class Progress(Callback):
     ----------
     stream : text file, optional
         Where to; by default the standard output.
+    every : int
+        A line for so many epochs, and for the last one.
     """
 
-    def __init__(self, stream: TextIO | None = None):
-        self.stream = stream or sys.stdout
+    def __init__(self, stream: TextIO | None = None, every: int = 1):
+        self.stream, self.every = stream or sys.stdout, every
         self._bar: Bar | None = None
 
     def on_fit_begin(self, fit: Any) -> None:
@@ -102,6 +112,8 @@ class Progress(Callback):
 
     def on_epoch_end(self, fit: Any, record: Mapping[str, Any]) -> None:
         """Write the epoch's line."""
+        if not _is_shown(record, fit.epochs, self.every):
+            return
         line = epoch_line(record, fit.epochs)
         if self._bar is None:
             print(line, file=self.stream, flush=True)

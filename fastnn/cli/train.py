@@ -30,12 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [--recipe NAME | --config FILE] [--out DIR | --resume DIR] [options]"
     parser.add_argument("--quiet-progress", action="store_true",
                         help="a short line for each epoch: Epoch 3: 9461 / 10000")  # fmt: skip
+    parser.add_argument("--print-every", type=_count, default=1, metavar="N",
+                        help="a line for each N epochs, and for the last one (default: 1)")  # fmt: skip
     parser.add_argument("--log", action="append", choices=LOGS, default=[],
                         help="log to a tracker too; may be given several times")  # fmt: skip
     add_source(parser)
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/<date>-<name>)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; --epochs may be raised")
     add_options(parser)
+
+
+def _count(words: str) -> int:
+    if not words.isdecimal() or int(words) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {words!r}")
+    return int(words)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,7 +78,8 @@ def _go_on(place: Run, options: argparse.Namespace) -> int:
 
 def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) -> int:
     print(f"{place.config.data.source}: {parts}", network, _settings(place.config), sep="\n", flush=True)
-    progress, recorder = QuietProgress() if options.quiet_progress else Progress(), Recorder(place)
+    show = QuietProgress if options.quiet_progress else Progress
+    progress, recorder = show(every=options.print_every), Recorder(place)
     logs: list[Log] = []
     summary = None
     try:

@@ -412,3 +412,15 @@ def test_kaggles_form_of_images_gets_pictures_of_them(fastnn, tmp_path):
     words = ("--backend", "reference", "--hidden", 3, "--epochs", 1, "--out", tmp_path / "run")
     assert fastnn("train", "--data", path, *words)[0] == 0
     assert {"predictions.png", "mistakes.png", "weights.png"} <= {file.name for file in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize(("quiet", "start"), [((), "epoch"), (("--quiet-progress",), "Epoch")])
+def test_a_line_for_so_many_epochs_and_the_last(train, quiet, start):
+    _, out, _ = train("--epochs", "8", "--print-every", "3", *quiet)
+    numbers = [re.search(r"\d+", line)[0] for line in out.splitlines() if line.startswith(f"{start} ")]
+    assert numbers == ["3", "6", "8"]
+
+
+@pytest.mark.parametrize("words", ["0", "-1", "a", "1.5"])
+def test_no_other_number_of_epochs(refused, table, words):
+    assert "must be a whole number from 1" in refused("train", "--data", table, f"--print-every={words}")
