@@ -42,50 +42,66 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     return "  ".join(words)
 
 
-def _is_shown(record: Mapping[str, Any], epochs: int, every: int) -> bool:
-    return bool(record["epoch"] % every == 0 or record["epoch"] == epochs)
-
-
-class QuietProgress(Callback):
-    """A line for each epoch and nothing else: ``Epoch 3: 9461 / 10000``, the right ones of those it is judged on.
+class Lines(Callback):
+    """A line for each epoch, or for some of them and the last.
 
     Parameters
     ----------
     stream : text file, optional
         Where to; by default the standard output.
     every : int
-        A line for so many epochs, and for the last one.
+        A line for so many epochs, and for the one that training ends with.
     """
 
     def __init__(self, stream: TextIO | None = None, every: int = 1):
         self.stream, self.every = stream or sys.stdout, every
+        self._unsaid: Mapping[str, Any] | None = None
+
+    def write(self, fit: Any, record: Mapping[str, Any]) -> None:
+        """Write an epoch's line."""
+        raise NotImplementedError
 
     def on_epoch_end(self, fit: Any, record: Mapping[str, Any]) -> None:
-        """Write the epoch's line: by the validation set if there is one; of a regression, the loss."""
-        if not _is_shown(record, fit.epochs, self.every):
-            return
+        """Write the epoch's line, if it is its turn."""
+        self._unsaid = record
+        if record["epoch"] % self.every == 0:
+            self._write_last(fit)
+
+    def on_interrupt(self, fit: Any) -> None:
+        """Write the last epoch's line, and close."""
+        self._write_last(fit)
+        self.close()
+
+    def on_fit_end(self, fit: Any) -> None:
+        """Write the last epoch's line, and close."""
+        self._write_last(fit)
+        self.close()
+
+    def close(self) -> None:
+        """Take away what is not a line; needed after an error alone."""
+
+    def _write_last(self, fit: Any) -> None:
+        if self._unsaid is not None:
+            self.write(fit, self._unsaid)
+            self._unsaid = None
+
+
+class QuietProgress(Lines):
+    """A line for each epoch and nothing else: ``Epoch 3: 9461 / 10000``, the right ones of those it is judged on."""
+
+    def write(self, fit: Any, record: Mapping[str, Any]) -> None:
+        """By the validation set if there is one; of a regression, the loss."""
         prefix, judged = ("val_", len(fit.validation)) if fit.validation is not None else ("", fit.samples)
         accuracy = record[f"{prefix}accuracy"]
         right = f"loss {record[f'{prefix}loss']:.6g}" if accuracy is None else f"{round(accuracy * judged)} / {judged}"
         print(f"Epoch {record['epoch']}: {right}", file=self.stream, flush=True)
 
-    def close(self) -> None:
-        """There is nothing to close."""
 
-
-class Progress(Callback):
-    """Shows each finished epoch as a line, and in a terminal also a bar with what is going on now.
-
-    Parameters
-    ----------
-    stream : text file, optional
-        Where to; by default the standard output.
-    every : int
-        A line for so many epochs, and for the last one.
-    """
+class Progress(Lines):
+    """Shows each finished epoch as a line, and in a terminal also a bar with what is going on now."""
 
     def __init__(self, stream: TextIO | None = None, every: int = 1):
-        self.stream, self.every = stream or sys.stdout, every
+        super().__init__(stream, every)
         self._bar: Bar | None = None
 
     def on_fit_begin(self, fit: Any) -> None:
@@ -110,23 +126,13 @@ class Progress(Callback):
         self._bar.refresh()
         print(end="\r", file=self.stream, flush=True)  # so that the ^C of a terminal does not wrap to another line
 
-    def on_epoch_end(self, fit: Any, record: Mapping[str, Any]) -> None:
-        """Write the epoch's line."""
-        if not _is_shown(record, fit.epochs, self.every):
-            return
+    def write(self, fit: Any, record: Mapping[str, Any]) -> None:
+        """Above the bar, if there is one."""
         line = epoch_line(record, fit.epochs)
         if self._bar is None:
             print(line, file=self.stream, flush=True)
         else:
             self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    def on_interrupt(self, fit: Any) -> None:
-        """Close the bar."""
-        self.close()
-
-    def on_fit_end(self, fit: Any) -> None:
-        """Close the bar."""
-        self.close()
 
     def close(self) -> None:
         """Take the bar away, and give the terminal its cursor back; needed after an error alone."""

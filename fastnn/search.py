@@ -219,14 +219,18 @@ def search(
 
     def attempt(trial: "Trial") -> float:
         start, settings = perf_counter(), config
+        chosen: set[str] = set()
         for name in (name for name in SPACE if name in ("hidden", *asked)):
-            settings = Config.of(settings.values(), SPACE[name](trial, settings))
+            given = SPACE[name](trial, settings)
+            chosen |= given.keys()
+            settings = Config.of(settings.values(), given)
         network = build(settings, parts)
         widths = network.architecture.widths
         trial.set_user_attr("hidden", list(widths[1:-1]))
         trial.set_user_attr("cost", cost(widths))
+        # what was searched, even where it is as it was: the next call may begin elsewhere
         trial.set_user_attr("settings", {name: value for name, value in settings.values().items()
-                                         if config.values().get(name) != value})  # fmt: skip
+                                         if name in chosen or config.values().get(name) != value})  # fmt: skip
         try:
             history = fit(settings, network, parts, [_Report(trial)])
         except DivergedError:

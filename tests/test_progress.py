@@ -100,3 +100,15 @@ def test_the_quiet_line_counts_the_right_ones(record, validation, line):
     progress.on_epoch_end(fit(validation=validation), record)
     progress.close()
     assert stream.getvalue() == line
+
+
+@pytest.mark.parametrize("show", [Progress, QuietProgress])
+@pytest.mark.parametrize("end", ["on_fit_end", "on_interrupt"])
+def test_the_epoch_that_training_ends_with_is_said(show, end):
+    stream, state = io.StringIO(), fit(validation=None)
+    progress = show(stream, every=5)
+    for epoch in range(1, 8):
+        progress.on_epoch_end(state, RECORD | {"epoch": epoch})
+    getattr(progress, end)(state)
+    numbers = [int(re.search(r"\d+", line)[0]) for line in stream.getvalue().splitlines()]
+    assert numbers == [5, 7]

@@ -130,3 +130,11 @@ def test_a_storage_that_cannot_be_opened(monkeypatch):
     monkeypatch.setattr(module, "sleep", lambda seconds: None)
     with pytest.raises(ConfigError, match="cannot open the study 'a' in nonsense://x"):
         open_study("nonsense://x", "a", 0)
+
+
+def test_a_trial_keeps_all_that_was_searched_whatever_the_start(config):
+    study = open_study(None, "test", 0)
+    run(config, study, asked=("batch_size",), trials=4)
+    for trial in rows(study):
+        assert {"network.hidden", "training.batch_size"} <= set(trial.settings)
+        assert tuple(trial.settings["network.hidden"]) == trial.hidden

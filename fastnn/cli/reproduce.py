@@ -60,7 +60,7 @@ def _report(folder: Path, projects: Sequence[str], changes: Values) -> Record:
     report: Record = {"identity": identity, "seconds": 0.0, "rows": []}
     with suppress(OSError, ValueError):
         kept = json.loads(unfinished.read_text())
-        if isinstance(kept, dict) and kept.get("identity") == identity:
+        if isinstance(kept, dict) and report.keys() <= kept.keys() and kept["identity"] == identity:
             report = kept
             print(f"going on with an interrupted run, of which {len(kept['rows'])} rows are done")
     start, data = time.perf_counter() - report["seconds"], Data()

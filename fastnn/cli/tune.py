@@ -84,7 +84,7 @@ def find(
     name: str = "fastnn",
 ) -> tuple[Row, list[Row]]:
     """Search, and say how it goes: the winner and all trials. The study is kept in `folder`, or in `storage`."""
-    rows_judged, place = judged(parts), storage or f"sqlite:///{folder / 'study.db'}"
+    rows_judged, place = judged(parts), storage or study_in(folder)
     study = open_study(place, name, config.training.seed, shared=storage is not None)
     claim(study, config, parts, asked)
     if before := counted(study, OVER):
@@ -97,6 +97,13 @@ def find(
               "the same command, when they are over, names the winner of all", flush=True)  # fmt: skip
     found = rows(study)
     return winner(found, rows_judged, parts.train.classes is not None), found
+
+
+def study_in(folder: Path) -> str:
+    """The storage of a study in a folder, whatever characters its name has."""
+    from sqlalchemy import URL  # which Optuna brings
+
+    return URL.create("sqlite", database=str(folder / "study.db")).render_as_string()
 
 
 def start_of(config: Config) -> tuple[int, ...]:
@@ -117,7 +124,7 @@ def resolved(config: Config, parts: Parts, folder: Path) -> Config:
         again = f"the same command with --out {shlex.quote(str(folder))} goes on"
         raise KeyboardInterrupt(f"interrupted; {again}") from None
     print(f"chosen: {','.join(map(str, best.hidden))}", flush=True)
-    return Config.of(config.values(), best.settings)
+    return Config.of(start.values(), best.settings)
 
 
 def _words(row: Row) -> str:

@@ -79,6 +79,8 @@ def read_features(path: str | os.PathLike[str]) -> Table:
 def write(path: str | os.PathLike[str], data: Dataset) -> None:
     """Write examples in Kaggle's form of MNIST: ``label,pixel0,pixel1,...``, a row each.
 
+    Features that have names keep them; those that are no pixels are ``x0,x1,...``.
+
     Parameters
     ----------
     path : path-like
@@ -97,7 +99,8 @@ def write(path: str | os.PathLike[str], data: Dataset) -> None:
     labels = data.y[:, 0].tolist() if data.classes is None else [data.classes[index] for index in data.y]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["label", *(f"pixel{index}" for index in range(data.X.shape[1]))])
+    kind = "x" if data.image is None else "pixel"
+    writer.writerow(["label", *(data.names or (f"{kind}{index}" for index in range(data.X.shape[1])))])
     writer.writerows([label, *row.tolist()] for label, row in zip(labels, data.X, strict=True))
     write_atomically(path, text.getvalue())
 

@@ -55,3 +55,15 @@ def test_frames_and_parquet_have_names(fastnn, refused, model, table):
     frame[["kind", "b", "a", "c", "d"]].to_parquet(table.with_suffix(".parquet"))
     assert "feature 1 is 'b'" in refused("evaluate", model, "--data", table.with_suffix(".parquet"), *REFERENCE)
     assert "feature 1 is 'b'" in refused("predict", model, table.with_suffix(".parquet"), "--label", "kind", *REFERENCE)
+
+
+def test_data_written_as_csv_keep_their_names(fastnn, model, table, tmp_path):
+    assert fastnn("inspect", table, "--csv", tmp_path / "again.csv")[0] == 0
+    assert (tmp_path / "again.csv").read_text().splitlines()[0] == "label,a,b,c,d"
+    assert fastnn("evaluate", model, "--data", tmp_path / "again.csv", *REFERENCE)[0] == 0
+
+
+def test_features_without_names_are_no_pixels(fastnn, table, tmp_path):
+    bare = moved(table, (1, 2, 3, 4), header=False)
+    assert fastnn("inspect", bare, "--csv", tmp_path / "again.csv")[0] == 0
+    assert (tmp_path / "again.csv").read_text().splitlines()[0] == "label,x0,x1,x2,x3"

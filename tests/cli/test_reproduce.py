@@ -96,7 +96,8 @@ def test_another_run_does_not_go_on_with_an_interrupted_one(fastnn, small):
     assert identities[0] == identities[1] != identities[2]
     assert reproduce.identity_of("A", {}) != reproduce.identity_of("D", {})
     (small / "out").mkdir()
-    for text in ("{", "[]", '{"identity": "of another", "rows": [], "seconds": 0.0}'):
+    cut = json.dumps({"identity": reproduce.identity_of(("D",), {"training.backend": "reference"})})
+    for text in ("{", "[]", cut, '{"identity": "of another", "rows": [], "seconds": 0.0}'):
         (small / "out" / "unfinished.json").write_text(text)
         code, out, _ = fastnn(*words)
         assert code == 0

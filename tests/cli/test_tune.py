@@ -163,3 +163,12 @@ def test_bad_input(refused, table, tmp_path, words, message):
 
 def test_gradcheck_does_not_search(refused, table):
     assert "network.hidden is auto" in refused("gradcheck", "--data", table, "--hidden", "auto")
+
+
+def test_a_study_is_kept_in_a_folder_of_any_name(fastnn, table, tmp_path):
+    folder = tmp_path / "wh?at a%20b#c"
+    words = ("tune", "--data", table, "--trials", "1", "--epochs", "1", "--backend", "reference", "--out", folder)
+    assert fastnn(*words)[0] == 0
+    assert (folder / "study.db").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", folder.name}
+    assert "none of the 1 asked for is left" in fastnn(*words)[1]
