@@ -116,6 +116,8 @@ def _notes(report: Record) -> Iterator[str]:
     for outcome in map(Outcome.of, report["rows"]):
         if outcome.claim.finding:
             yield f"{outcome.claim.recipe}: {outcome.claim.finding}"
+        if outcome.claim.by == "median":
+            yield f"{outcome.claim.recipe}: the mean of all seeds is {mean(outcome.accuracies):.2%}"
         if outcome.rival:
             ours = f"{mean(outcome.accuracies):.2%}, loss {outcome.loss:.4f}"
             yield f"{outcome.claim.recipe}: {ours}; {outcome.claim.rival} {{:.2%}}, loss {{:.4f}}".format(

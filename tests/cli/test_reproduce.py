@@ -50,6 +50,7 @@ def test_claims_and_outcomes_side_by_side(fastnn, small):
     assert [len(row["accuracies"]) for row in rows] == [2, 2, 2, 2]
     assert all(row["reached"] and row["accuracy"] >= row["claim"]["least"] for row in rows)
     assert all([record["epoch"] for record in row["history"]] == list(range(1, 31)) for row in rows)
+    assert f"d-batch-100: the mean of all seeds is {np.mean(rows[1]['accuracies']):.2%}" in " ".join(out.split())
     table = (small / "out" / "reproduce.md").read_text()
     assert table.count("| d") == 4
     assert not (small / "out" / "unfinished.json").exists()
