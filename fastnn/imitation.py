@@ -87,10 +87,8 @@ class Imitation(Fit):
         self._places = shuffle(self._places, random_state=self.draw)
         return self.rows[self._places]
 
-    def _hyper(self) -> np.ndarray:
-        rates = self._rates()
-        effective = self.optimizer.coefficients(rates, self.taken + self.epoch * self.steps)
-        return np.column_stack([effective, np.zeros(len(rates))])
+    def _steps_before(self) -> int:
+        return self.taken + super()._steps_before()
 
 
 @dataclass

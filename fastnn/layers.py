@@ -297,6 +297,11 @@ class Architecture:
         """Trainable numbers, padding not counted."""
         return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
 
+    @cached_property
+    def shifts(self) -> bool:
+        """Whether an input that is 0 becomes another number."""
+        return bool(np.any(self.shift))
+
     def without_dropout(self) -> "Architecture":
         """The same architecture as it is outside of training."""
         return replace(self, dropout=(0.0,) * len(self.dropout))

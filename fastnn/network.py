@@ -272,7 +272,7 @@ class Network:
             A number of threads out of range.
         """
         # a shift turns zeros into other numbers
-        density = 1.0 if np.any(self.architecture.shift) or threads != "auto" else examples.find_density()
+        density = 1.0 if self.architecture.shifts or threads != "auto" else examples.find_density()
         count = resolve(threads, self.architecture, min(batch_size, max(1, len(examples))), density, forward)
         return Job(self.architecture, self.flat, examples, batch_size, threads=count, **settings)
 
@@ -409,7 +409,7 @@ def _compressed(X: Any, net: Architecture) -> np.ndarray | Compressed:
         place = int(np.argmin(good))
         where = f"row {rows.row_of(place)}, column {rows.columns[place]}"
         raise DataError(f"X holds {rows.values[place]} at {where}; remove or replace such values")
-    return rows.dense() if np.any(net.shift) or net.dropout[0] else rows
+    return rows.dense() if net.shifts or net.dropout[0] else rows
 
 
 def _weights(values: Any, samples: int) -> np.ndarray:

@@ -69,6 +69,8 @@ class Fit:
     history : History
     loss, accuracy : float
         Running means of this epoch; accuracy is None for regression.
+    rate : float
+        The learning rate of this epoch's first step.
     samples_per_second : float
     compile_seconds : float
     train_seconds : float
@@ -153,9 +155,10 @@ class Fit:
         )
         self.decay = weight_decay if optimizer.decoupled else 0.0
         self.threads = self.job.threads
-        self.epoch = self.step = 0
+        self.epoch, self.step, self.rate = 0, 0, optimizer.learning_rate
         self.before = network.epochs  # epochs of earlier fits: this one draws other numbers
         self.history = History(best_by=best_by)
+        self._losses: list[float] = []  # its column: to collect it for each epoch would take longer from epoch to epoch
         self.totals = NOTHING
         self.compile_seconds = self.train_seconds = self.epoch_seconds = 0.0
         self.compiled = self.stop = False
@@ -245,7 +248,7 @@ class Fit:
             raise ModelFileError("the checkpoint cannot be resumed from (its parts do not go together)")
         self.epoch, self.step, self.before = counts
         self.train_seconds, self.epoch_seconds = seconds
-        self.totals, self.history = Totals(loss, hits, weight), history
+        self.totals, self.history, self._losses = Totals(loss, hits, weight), history, history["loss"]
         self.network.flat[:] = network.flat
         self.network.epochs = network.epochs
         for slot, kept in zip(self.job.state, checkpoint.state, strict=True):
@@ -324,7 +327,7 @@ class Fit:
     def _finish_epoch(self, kernels: Any, clock: float) -> None:
         record: Record = {
             "epoch": self.epoch + 1,
-            "learning_rate": float(self._rates()[0]),  # at its first step
+            "learning_rate": self.rate,
             "loss": self.loss,
             "accuracy": self.accuracy,
         }
@@ -340,6 +343,7 @@ class Fit:
         record["seconds"] = self.epoch_seconds
         record["samples_per_second"] = self.samples / self.epoch_seconds
         self.history.records.append(record)
+        self._losses.append(self.loss)
         self.epoch += 1
         self.step = 0
         self.epoch_seconds = 0.0
@@ -367,8 +371,7 @@ class Fit:
         return replace(self.examples, X=X, density=None, longest=None)
 
     def _rates(self) -> np.ndarray:
-        losses = self.history["loss"]
-        found = np.asarray(self.schedule.multipliers(self.epoch, self.epochs, self.steps, losses))
+        found = np.asarray(self.schedule.multipliers(self.epoch, self.epochs, self.steps, self._losses))
         if found.shape != (self.steps,) or not (np.isfinite(found) & (found >= 0)).all():
             raise ConfigError(
                 f"the multipliers of the schedule {self.schedule.name} in epoch {self.epoch + 1} must be {self.steps} "
@@ -379,9 +382,15 @@ class Fit:
 
     def _hyper(self) -> np.ndarray:
         """The kernel's `steps` (S, 3) of this epoch."""
-        rates = self._rates()
-        effective = self.optimizer.coefficients(rates, self.epoch * self.steps)
-        return np.column_stack([effective, rates * self.decay])
+        rates, hyper = self._rates(), np.empty((self.steps, 3))
+        self.rate = float(rates[0])
+        hyper[:, :2] = self.optimizer.coefficients(rates, self._steps_before())
+        hyper[:, 2] = rates * self.decay
+        return hyper
+
+    def _steps_before(self) -> int:
+        """Steps that the optimiser has taken before this epoch."""
+        return self.epoch * self.steps
 
     def _check_loss(self) -> None:
         if not np.isfinite(self.totals.loss):

@@ -137,7 +137,7 @@ def _preprocessed(net: Architecture, graph: Graph, inputs: str) -> str:
         a = graph.add("Cast", a, to=INPUTS["float32"])
     if np.any(np.asarray(net.scale) != 1):
         a = graph.add("Mul", a, graph.constant(net.scale, "scale"))
-    if np.any(np.asarray(net.shift) != 0):
+    if net.shifts:
         a = graph.add("Add", a, graph.constant(net.shift, "shift"))
     return a
 

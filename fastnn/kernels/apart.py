@@ -41,7 +41,7 @@ class Apart:
         return cls(np.column_stack([begins[:-1], widths]), room)
 
     @contextmanager
-    def moved(self, job: Job) -> Iterator[None]:
+    def moved(self, job: Job) -> Iterator[bool]:
         """What stands in the flat buffers is here for a while; whatever happens, it is back in the end."""
         rows, stride = job.architecture.widths[0] + 1, job.architecture.strides[0]
         pairs = []
@@ -52,7 +52,7 @@ class Apart:
         for here, there in pairs:
             here[...] = there
         try:
-            yield
+            yield True
         finally:
             _bring_back(pairs)
 

@@ -151,6 +151,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
 # ---------------------------------------------------------------- the kernels (see reference.py)
 
 NO_STEPS = np.zeros((1, 3))
+AT_HOME = contextlib.nullcontext(False)  # where no layer is moved apart
 
 
 def _call(
@@ -159,12 +160,11 @@ def _call(
     order, hyper = np.ascontiguousarray(order, np.int64), np.ascontiguousarray(hyper, np.float64)
     plan = prepare(job, batch, mode < GRADIENT)
     plan.totals[:] = sums
-    arguments = (mode, plan.words.ctypes.data, order.ctypes.data, order.size, batch, epoch, step, hyper.ctypes.data)
-    with contextlib.ExitStack() as moved:
-        if mode == TRAIN and plan.apart is not None:
-            moved.enter_context(plan.apart.moved(job))
+    arguments = (mode, plan.at_words, order.ctypes.data, order.size, batch, epoch, step, hyper.ctypes.data, len(hyper))
+    with plan.apart.moved(job) if mode == TRAIN and plan.apart is not None else AT_HOME as moved:
+        if moved:
             take_apart(plan)
-        team.in_threads(kernel, job.threads, (*arguments, len(hyper)), plan.state)
+        team.in_threads(kernel, job.threads, arguments, plan.state)
     plan.given.clear()  # who waits for its next call must not keep the data of another epoch
     return plan
 

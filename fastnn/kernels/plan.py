@@ -30,31 +30,36 @@ from fastnn.rng import drop_threshold
 # ---------------------------------------------------------------- the tables
 
 _place, JOB_WORDS = count(), 51
-# The job's words. AT_: an address; 0 where there is nothing.
+# The job's words. AT_: an address; 0 where there is nothing. The first of them may differ from call to call.
 (
+    AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
+    AT_X_COLUMNS,
+    AT_X_STARTS,
+    AT_LABELS,  # int32 (N,)
+    AT_TARGETS,  # float32 (N, O)
+    AT_WEIGHTS,  # float32 (N,)
+    INPUT,  # BYTES, FLOATS or LISTS
+    LISTED,  # the same, or ALIKE: bytes that all have one scale
+    UPDATE,  # code
+    SEED,
+    AT_GROUPS,  # int64 (GROUPS, GROUP_WORDS): where their columns of W, and of the optimiser's state, stand
+    AT_PARAMETERS,
+    AT_STATE,
+    AT_STATE_2,
+    AT_FIRST,  # what the places of the groups are counted from
+    AT_FIRST_STATE,
+    AT_FIRST_STATE_2,
     LAYERS,  # L
     AT_LAYERS,  # L rows of LAYER_WORDS words
     AT_NUMBERS,  # the job's numbers
     AT_BARRIER,
     JUMP,  # floats from panel to panel
-    INPUT,  # BYTES, FLOATS or LISTS
-    LISTED,  # the same, or ALIKE: bytes that all have one scale
-    AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
-    AT_X_COLUMNS,
-    AT_X_STARTS,
     AT_SCALE,  # float32 (I,)
     AT_SHIFT,
-    AT_LABELS,  # int32 (N,)
-    AT_TARGETS,  # float32 (N, O)
-    AT_WEIGHTS,  # float32 (N,)
     SPARSE,  # whether the first layer reads only what is not zero
     SCATTERED,  # whether its gradient is summed sample by sample
     IN_PLACE,  # and, where it descends the gradient, right onto W
     GROUPS,  # of the first layer's panels, which threads, if there are as many, share out; 0: they share out samples
-    AT_GROUPS,  # int64 (GROUPS, GROUP_WORDS): where their columns of W, and of the optimiser's state, stand
-    AT_FIRST,  # what these places are counted from
-    AT_FIRST_STATE,
-    AT_FIRST_STATE_2,
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,
@@ -70,19 +75,14 @@ _place, JOB_WORDS = count(), 51
     AT_SCRATCH,  # words (threads, SCRATCH_WORDS)
     LOSS,  # code
     ACTIVATED,  # whether the loss takes outputs, not Z
-    UPDATE,  # code
-    SEED,
     AT_OUTPUTS,  # Z, then A of the last layer, in panels
     AT_LOSSES,  # float32, of each sample of the batch, or of all
     AT_HITS,
     AT_TOTALS,  # float64 (3,)
     AT_PREDICTIONS,  # float32 (N, O)
-    AT_PARAMETERS,
     AT_GRADIENT,  # float32 (size,)
     AT_SQUARES,  # float64 (SQUARES,): sums of squares of parts of the gradient
     SQUARES,
-    AT_STATE,
-    AT_STATE_2,
 ) = (next(_place) for _ in range(JOB_WORDS))
 
 # The job's numbers.
@@ -162,6 +162,7 @@ class Plan:
     places: np.ndarray  # of the groups, in the flat buffers
     alike: bool  # whether all inputs have one scale
     apart: Apart | None
+    at_words: int
     kept: list[np.ndarray]  # alive as long as the plan
     given: list[np.ndarray]  # alive for a call
 
@@ -207,7 +208,7 @@ def sparse(job: Job, batch: int) -> bool:
     if isinstance(examples.X, Compressed):
         return True
     # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
-    if np.any(net.shift) or drop_threshold(net.dropout[0]):
+    if net.shifts or drop_threshold(net.dropout[0]):
         return False
     return cost.sparse_pays(examples.find_density(), net.widths[1]) and room(job, batch) <= cost.LIST_ROOM
 
@@ -373,6 +374,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         group_places,
         not np.ptp(net.scale),
         None,
+        words.ctypes.data,
         [],
         [],
     )
@@ -412,15 +414,6 @@ def take_apart(plan: Plan) -> None:
         row[[AT_W, ROW_STEP, PANEL_STEP]] = plan.words[AT_FIRST], PANEL, PANEL * (row[INPUTS] + 1)
 
 
-# What `_fill_in` writes, in its order: one assignment to all takes as long as one to a single word.
-_GIVEN = np.array(
-    [
-        *(AT_X, AT_X_COLUMNS, AT_X_STARTS, AT_LABELS, AT_TARGETS, AT_WEIGHTS, INPUT, LISTED, UPDATE, SEED),
-        *(AT_PARAMETERS, AT_FIRST, AT_STATE, AT_STATE_2, AT_FIRST_STATE, AT_FIRST_STATE_2, AT_GROUPS),
-    ]
-)
-
-
 def _address(array: np.ndarray | None) -> int:
     """Where an array begins; 0 for none."""
     return 0 if array is None else array.ctypes.data
@@ -439,9 +432,9 @@ def _fill_in(plan: Plan, job: Job) -> None:
     listed = ALIKE if kind == BYTES and plan.alike else kind
     parameters, slots = _address(job.parameters), [*map(_address, job.state), 0, 0][:2]
     seed = job.seed - (job.seed >> 63 << 64)  # as a word has it
-    plan.words[_GIVEN] = [
-        *(*map(_address, given), kind, listed, UPDATE_CODES[job.optimizer], seed),
-        *(parameters, parameters, *slots, *slots, _address(plan.places)),
+    kept = parameters, *slots
+    plan.words[: AT_FIRST_STATE_2 + 1] = [
+        *(*map(_address, given), kind, listed, UPDATE_CODES[job.optimizer], seed, _address(plan.places), *kept, *kept)
     ]
     plan.layers[:, AT_W] = parameters + 4 * plan.layers[:, OFFSET]
     plan.layers[0, ROW_STEP], plan.layers[0, PANEL_STEP] = plan.layers[0, STRIDE], PANEL
