@@ -7,7 +7,7 @@ number, so it may change at any time.
 """
 
 SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
-TRIAL_SECONDS = 0.05  # of steps on the other number of threads: enough for what begins and ends a slice to count little
+TRIAL_SECONDS = 0.02  # of steps on the other number of threads: what begins and ends a slice takes 0.2 ms
 FIRST_WAIT, LONGEST_WAIT = 8, 256  # slices until it is tried: twice as many after each trial that it lost
 WORSE = 1.25  # times the best that it was: then it is tried at once
 # Share of the present number's time that the other one must take to take over: times of a busy machine scatter by a
