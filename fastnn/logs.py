@@ -9,6 +9,7 @@ from typing import Any
 
 from fastnn.callbacks import Callback, Record
 from fastnn.errors import MissingExtraError, OutputError
+from fastnn.files import write_atomically
 
 HINT = "pip install 'fastnn-cpu[log]'"
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "samples_per_second")
@@ -98,7 +99,12 @@ class TensorBoard(Log):
 
 
 class MLflow(Log):
-    """A run in MLflow's store: that of ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` (sqlite) beside the run's folder."""
+    """A run in MLflow's store: that of ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` (sqlite) beside the run's folder.
+
+    Its number is kept in the run's folder, so that a resumed run goes on where it was.
+    """
+
+    KEPT = "mlflow-run.txt"
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
         super().__init__(folder, settings)
@@ -111,14 +117,31 @@ class MLflow(Log):
         self._client, self._run = _opened("mlflow", lambda: self._begin(MlflowClient(store), home))
 
     def _begin(self, client: Any, home: Path) -> tuple[Any, str]:
-        """The client, and the number of a new run."""
+        """The client, and the number of the run: of the one that is gone on with, or of a new one."""
         found = client.get_experiment_by_name("fastnn")
         place = (home / "mlflow").as_uri()  # of artifacts
         experiment = found.experiment_id if found else client.create_experiment("fastnn", place)
-        run = client.create_run(experiment, run_name=self.folder.name).info.run_id
+        run = self._before(client, experiment)
+        if run is None:
+            run = client.create_run(experiment, run_name=self.folder.name)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / self.KEPT, run.info.run_id + "\n")
+        else:
+            client.update_run(run.info.run_id, status="RUNNING")
         for name, value in self.settings.items():
-            client.log_param(run, name, value)
-        return client, run
+            known = run.data.params.get(name)
+            if known is None:
+                client.log_param(run.info.run_id, name, value)
+            elif known != str(value):  # a parameter cannot be changed
+                client.set_tag(run.info.run_id, f"resumed.{name}", value)
+        return client, run.info.run_id
+
+    def _before(self, client: Any, experiment: str) -> Any | None:
+        """The run whose number the folder holds; None if there is none, or the store does not know it."""
+        path = self.folder / self.KEPT
+        number = path.read_text().strip() if path.is_file() else ""
+        runs = client.search_runs([experiment]) if number else []
+        return next((run for run in runs if run.info.run_id == number), None)
 
     def write(self, figures: Mapping[str, float], epoch: int) -> None:
         """Each figure as a metric, with the epoch as its step."""

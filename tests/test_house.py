@@ -219,6 +219,8 @@ def public(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, as
 SECTION = re.compile(r"^(Parameters|Returns|Raises|Attributes|Notes)\n-+$", re.M)
 POINTER = re.compile(r"\b((?:Parameters|Returns|Raises)\b[\w,\s]*) as of `([\w.]+)`")
 AS_FOR = re.compile(r"\bas for `([\w.]+)`", re.I)
+# (N, I) and the like, which whoever hands over or gets an array wants to know
+SHAPE = re.compile(r"\((?:[A-Z]|\.\.\.|size|slots|steps|\d+ \+)[\w. +*-]*(?:, ?[\w. +*-]+)*,?\)")
 ERRORS = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
 
 
@@ -238,6 +240,13 @@ def imported() -> Iterator[tuple[object, object]]:
             yield one, one
 
 
+def entries(text: str) -> Iterator[tuple[str, str]]:
+    """Each entry of a docstring's sections, behind the section's name."""
+    _, *parts = SECTION.split(text)
+    for head, section in zip(parts[::2], parts[1::2], strict=True):
+        yield from ((head, entry) for entry in re.split(r"\n(?=\S)", section.strip()))
+
+
 def said(one: object, near: object) -> dict[str, set[str]]:
     """The names in each section of a docstring, with those of another one that it points to.
 
@@ -251,14 +260,11 @@ def said(one: object, near: object) -> dict[str, set[str]]:
         there = looked_up(name, places)
         return {} if there is None else said(there, near).get(head, set())
 
-    _, *parts = SECTION.split(text)
-    for head, section in zip(parts[::2], parts[1::2], strict=True):
-        found[head] = set()
-        for entry in re.split(r"\n(?=\S)", section.strip()):
-            names = {name.lstrip("*") for name in re.split(" : |\n", entry)[0].split(", ")}
-            for name in AS_FOR.findall(entry):
-                names = {known if known in elsewhere(head, name) else f"?{known} of {name}" for known in names}
-            found[head] |= names
+    for head, entry in entries(text):
+        names = {name.lstrip("*") for name in re.split(" : |\n", entry)[0].split(", ")}
+        for name in AS_FOR.findall(entry):
+            names = {known if known in elsewhere(head, name) else f"?{known} of {name}" for known in names}
+        found.setdefault(head, set()).update(names)
     for heads, name in POINTER.findall(text):
         for head in re.findall("Parameters|Returns|Raises", heads):
             found.setdefault(head, set()).update(elsewhere(head, name) or {f"?{head} of {name}"})
@@ -292,7 +298,7 @@ def body(function: object) -> list[ast.AST]:
 
 
 def unsaid(one: object, near: object) -> list[str]:
-    """What the docstring of a function, method or class lacks: arguments, what is returned, our errors."""
+    """What the docstring of a function, method or class lacks: arguments, what is returned, shapes, our errors."""
     returned = []
     if not inspect.isclass(one):
         written = returned = body(one)
@@ -310,6 +316,9 @@ def unsaid(one: object, near: object) -> list[str]:
     lacking += [f"the parameter {name}" for name in arguments - known.get("Parameters", set())]
     if arguments and set(values) - {"None", "self"} and "Returns" not in known:
         lacking.append("Returns")
+    for head, entry in entries(inspect.cleandoc(one.__doc__ or "")):
+        if head != "Raises" and re.search(r"\b(?:array|matrix)", entry.split("\n")[0]) and not SHAPE.search(entry):
+            lacking.append(f"the shape of {entry.split(' : ')[0]}")
     return sorted(lacking + [f"the error {name}" for name in raised - known.get("Raises", set())])
 
 
@@ -326,13 +335,14 @@ def test_the_rule_of_docstrings_sees():
         ----------
         a : int
         b : as for `fastnn.load`
+        d : float32 array (optional)
         """
         if a:
             raise errors.ConfigError("no")
         return lambda: [b, c, more]
 
     lacking = ["?Raises of nothing", "?b of fastnn.load", "Returns", "the error ConfigError"]
-    assert unsaid(f, f) == [*lacking, *(f"the parameter {name}" for name in ("b", "c", "more"))]
+    assert unsaid(f, f) == [*lacking, *(f"the parameter {name}" for name in ("b", "c", "more")), "the shape of d"]
 
 
 # ---------------------------------------------------------------- tables

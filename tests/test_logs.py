@@ -6,6 +6,7 @@ from fastnn.errors import MissingExtraError, OutputError
 from fastnn.logs import LOGS, Log, MLflow, TensorBoard
 
 SETTINGS = {"training.epochs": 2, "network.hidden": (3,)}
+MORE = SETTINGS | {"training.epochs": 3}
 RECORDS = [
     {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "val_accuracy": None, "learning_rate": 0.125},
     {"epoch": 2, "loss": 0.25, "accuracy": 0.875, "val_loss": 0.125, "val_accuracy": None, "learning_rate": 0.0625},
@@ -59,6 +60,27 @@ def test_mlflow_has_settings_figures_and_the_end(tmp_path, monkeypatch):
     assert one.data.metrics["test_loss"] == 0.375
     points = client.get_metric_history(one.info.run_id, "loss")
     assert [(point.step, point.value) for point in points] == [(1, 0.5), (2, 0.25)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, as above
+def test_a_resumed_run_goes_on_in_mlflow(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "one"
+    for settings, records, summary in ((SETTINGS, RECORDS[:1], None), (MORE, RECORDS[1:], SUMMARY)):
+        log = MLflow(folder, settings)
+        for record in records:
+            log.on_epoch_end(None, record)
+        log.close(summary)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("fastnn").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
+    # MLflow lets no parameter change: the raised number of epochs is a tag
+    assert run.data.params["training.epochs"] == "2"
+    assert run.data.tags["resumed.training.epochs"] == "3"
+    written(MLflow, tmp_path / "other")  # another folder is another run
+    assert len(client.search_runs([run.info.experiment_id])) == 2
 
 
 @pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])

@@ -64,7 +64,7 @@ def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.n
 
     Returns
     -------
-    (rest, part) : int64 arrays
+    (rest, part) : int64 arrays (N - P,) and (P,)
         Row numbers 0..N-1, ascending; each is in one of the two.
 
     Raises
