@@ -33,6 +33,13 @@ VALIDATED = ("validation_scores_", "best_validation_score_", "validation_loss_cu
 FORM: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float32, np.uint8]}  # of X
 
 
+def names_of(y: Any) -> list[str] | None:
+    """What a frame or a column of one calls the targets; None for an array, and where a name is no text."""
+    names = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if names is None else list(names)
+    return names if names and all(isinstance(name, str) and name for name in names) else None
+
+
 class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What both estimators share: all parameters, and how they train."""
 
@@ -224,13 +231,14 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self, X: Any, y: Any, sample_weight: Any, validation: Any, first: bool, one_epoch: bool
     ) -> None:
         parameters.check(self, one_epoch, validation is not None)
+        outputs = names_of(y)
         X, y = self._checked(X, y, first)
         targets = self._targets(y, first and not one_epoch)
         sample_weight = np.full(len(y), sample_weight) if isinstance(sample_weight, Number) else sample_weight
         sample_weight = self._weights(y, sample_weight)
         draw = check_random_state(self.random_state)
         if first:
-            self._begin(X, targets, draw)
+            self._begin(X, targets, draw, outputs)
         elif self._layers(X.shape[1], targets) != self.network_.layers:
             raise ConfigError("the layers are set to others than those that are fitted: a fit that goes on keeps them")
         examples = self.network_.examples(X, targets, sample_weight)
@@ -265,7 +273,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         outputs, output, _, _ = self._output(targets)
         return *layers, Dense(outputs, output)
 
-    def _begin(self, X: Any, targets: np.ndarray, draw: np.random.RandomState) -> None:
+    def _begin(self, X: Any, targets: np.ndarray, draw: np.random.RandomState, outputs: list[str] | None) -> None:
         """Make the network, with its initial weights."""
         layers = self._layers(X.shape[1], targets)
         _, _, loss, classes = self._output(targets)
@@ -276,6 +284,7 @@ class Perceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             "image": None if self.image is None else [int(side) for side in self.image],
             "largest": float(X.max()) if X.shape[0] else None,
             "features": None if features is None else [str(name) for name in features],
+            "outputs": outputs if classes is None else None,
         }
         activations = parameters.hidden(self)[1]
         initialize(self.network_, activations[0] if activations else "identity", draw)

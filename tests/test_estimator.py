@@ -236,6 +236,19 @@ def test_frames_give_the_features_their_names(digits, kind):
     assert net.set_output(transform=kind).transform(frame).shape == (len(X), 16)
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_frames_give_what_is_predicted_its_name(digits, kind):
+    frames = pytest.importorskip(kind)
+    X, y = digits
+    table = frames.DataFrame({"weight": y, "height": 2 * y})
+    net = MLPRegressor((4,), max_iter=1)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        assert net.fit(X, table).network_.metadata["outputs"] == ["weight", "height"]
+        assert net.fit(X, table["height"]).network_.metadata["outputs"] == ["height"]
+        assert net.fit(X, y).network_.metadata["outputs"] is None
+        assert MLPClassifier((4,), max_iter=1).fit(X, table["weight"]).network_.metadata["outputs"] is None
+
+
 def test_it_shows_itself_in_a_notebook(digits):
     assert "MLPClassifier" in MLPClassifier((16,))._repr_html_()
 
