@@ -238,15 +238,10 @@ def test_frames_give_the_features_their_names(digits, kind):
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
 def test_frames_give_what_is_predicted_its_name(digits, kind):
-    frames = pytest.importorskip(kind)
     X, y = digits
-    table = frames.DataFrame({"weight": y, "height": 2 * y})
-    net = MLPRegressor((4,), max_iter=1)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        assert net.fit(X, table).network_.metadata["outputs"] == ["weight", "height"]
-        assert net.fit(X, table["height"]).network_.metadata["outputs"] == ["height"]
-        assert net.fit(X, y).network_.metadata["outputs"] is None
-        assert MLPClassifier((4,), max_iter=1).fit(X, table["weight"]).network_.metadata["outputs"] is None
+    table, net = pytest.importorskip(kind).DataFrame({"weight": y, "height": 2 * y}), MLPRegressor((4,), max_iter=1)
+    for given, names in ((table, ["weight", "height"]), (table["height"], ["height"]), (y, None)):
+        assert net.fit(X, given).network_.metadata["outputs"] == names
 
 
 def test_it_shows_itself_in_a_notebook(digits):

@@ -1,10 +1,10 @@
 """The work of a phase, claimed chunk by chunk, and a barrier that opens the next phase when all of it is done.
 
 A phase has a number of granules. Each thread has a share of them, and takes from it one half of what is left at a time;
-who has nothing left takes from the others in the same way. The barrier counts finished granules, not arrivals: a
-thread that the system has put aside, or not yet begun, holds up nobody unless amid a chunk, and a slower core gets less
-work. Who has accounted for its granules may do something for itself before it waits. Which thread does a granule
-changes no result.
+who has nothing left waits a moment, then takes from the others in the same way. The barrier counts finished granules,
+not arrivals: a thread that the system has put aside, or not yet begun, holds up nobody unless amid a chunk, and a
+slower core gets less work. Who has accounted for its granules may do something for itself before it waits. Which thread
+does a granule changes no result.
 
 Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
 __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after `PATIENCE`, so that not
@@ -33,7 +33,8 @@ WORD = ir.IntType(64)
 # int32 words of the state, a cache line apart: who waits reads `GENERATION`, the number of the present phase, alone.
 GENERATION, DONE, ABORTED, SLEEPERS = 0, 16, 32, 48
 # From here on a line for each thread, with one int64: (phase << 32) + granules that are gone from the thread's share.
-# In one word, so that who comes from a phase that is over cannot take a granule of another.
+# In one word, so that who comes from a phase that is over cannot take a granule of another. It is of an earlier phase
+# until someone claims of the share: so nobody has to write to another's line to open a phase.
 GONE = 64
 
 
@@ -43,6 +44,7 @@ def state_words(threads: int) -> int:
 
 
 SPINS = 2000  # 50 us on a Zen 4: longer than the threads of a balanced step are apart
+LINGER = 20  # of them until a thread looks what is left of the others' shares
 PATIENCE = 50_000_000  # nanoseconds of one sleep
 
 
@@ -149,9 +151,9 @@ def _emit_pause(builder: Any, *_: Any) -> None:
 INT, LONG, NONE = types.int32, types.int64, types.void
 load_word = _make(INT, INT, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
 store_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
+_release_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "release", 4))
 _add = _make(INT, INT, 1, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
 _load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
-_store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "release", 8))
 _swap_long = _make(types.boolean, LONG, 2, _emit_swap)  # whether the word held what was expected, and holds `value` now
 _wait = _make(NONE, INT, 1, lambda builder, _, address, value: _emit_wait(builder, address, value))
 _wake = _make(NONE, INT, 0, lambda builder, _, address: _emit_wake(builder, address))
@@ -160,15 +162,15 @@ ONE = np.int32(1)
 
 
 @part
-def claim(state, thread, threads, phase, count):  # type: ignore[no-untyped-def]
+def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
     """Take some of the granules of a phase.
 
     Parameters
     ----------
     state : intp
         Address of an int32 array (state_words(threads),), on a cache line, zeroed before the first phase.
-    thread, threads : int
-        Which thread claims, of how many.
+    owner, threads : int
+        Of which thread's share, of how many: who claims, claims of its own share first.
     phase : int
         Its number; no further than the present one, but it may be over.
     count : int
@@ -180,24 +182,22 @@ def claim(state, thread, threads, phase, count):  # type: ignore[no-untyped-def]
         The granules first..last are the caller's now; last is 0 if there are none left, or the phase is over. With
         one thread all of a phase at once, which its lists of sparse input rely on.
     """
-    for turn in range(threads):
-        owner = (thread + turn) % threads
-        first, last = count * owner // threads, count * (owner + 1) // threads
-        at = state + 4 * (GONE + 16 * owner)
-        gone = _load_long(at)
-        while gone >> 32 == phase:
-            first_left = first + (gone & 0xFFFFFFFF)
-            if first_left == last:
-                break
-            if threads == 1:
-                _store_long(at, gone + last - first_left)
-                return first_left, last
-            taken = (last - first_left + 1) // 2
-            if _swap_long(at, gone, gone + taken):
-                return first_left, first_left + taken
-            gone = _load_long(at)
-        if gone >> 32 != phase:
+    first, last = count * owner // threads, count * (owner + 1) // threads
+    if first == last:
+        return 0, 0
+    at = state + 4 * (GONE + 16 * owner)
+    gone = _load_long(at)
+    # of an earlier phase: nobody has claimed of this share yet, so this phase cannot be over
+    while gone >> 32 <= phase:
+        left = first if gone >> 32 < phase else first + (gone & 0xFFFFFFFF)
+        if left == last:
             break
+        taken = last - left
+        if threads > 1:
+            taken = (taken + 1) // 2
+        if _swap_long(at, gone, (phase << 32) + left - first + taken):
+            return left, left + taken
+        gone = _load_long(at)
     return 0, 0
 
 
@@ -227,14 +227,20 @@ def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
 def open_next(state, threads, phase):  # type: ignore[no-untyped-def]
     """Open the next phase, when all of `phase` is done, and what the caller alone had to do after it."""
     if threads == 1:
-        _store_long(state + 4 * GONE, (phase + 1) << 32)
         return
-    store_word(state + 4 * DONE, np.int32(0))
-    for thread in range(threads):
-        _store_long(state + 4 * (GONE + 16 * thread), (phase + 1) << 32)
+    _release_word(state + 4 * DONE, np.int32(0))
     store_word(state + 4 * GENERATION, np.int32(phase + 1))
     if load_word(state + 4 * SLEEPERS) > 0:
         _wake(state + 4 * GENERATION)
+
+
+@part
+def linger(state, phase):  # type: ignore[no-untyped-def]
+    """Give the others a moment to end a phase, before their granules are taken: mostly they do."""
+    spins = 0
+    while spins < LINGER and load_word(state + 4 * GENERATION) <= phase:
+        _pause(state)
+        spins += 1
 
 
 @part

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import launch, sparse, team
-from fastnn.kernels.barrier import claim, finish, open_next, wait
+from fastnn.kernels.barrier import claim, finish, linger, open_next, wait
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
@@ -88,45 +88,53 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         by_columns = job[SPARSE] and not job[SCATTERED]
         alone, finished = job[ALONE] != 0, False  # who finishes the samples does all rows, in the same phase
         for s in range(steps):
-            begin, hyper, scale = (step + s) * batch, doubles(at_steps + 24 * s), F(1)
+            begin, hyper, scale, scaled = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False
             size = min(batch, samples - begin)
             weight = weight_of(job, size, at_order + 8 * begin)
             for kind in range(KINDS):
-                count, done = granules(job, kind, mode, size, threads), np.int64(0)
+                count = granules(job, kind, mode, size, threads)
                 if count < 1:
                     continue
-                while True:
-                    if not (alone and kind == ROWS):
-                        first, last = claim(barrier, thread, threads, phase, count)
-                    else:
-                        first, last = np.int64(0), count if finished and done == 0 else np.int64(0)
-                    if last == 0:
+                by_one, mine = alone and kind == ROWS, np.int64(0)
+                for turn in range(np.int64(1) if by_one else threads):  # its own share, then what others have left
+                    done = np.int64(0)
+                    while True:
+                        if not by_one:
+                            first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
+                        else:
+                            first, last = np.int64(0), count if finished and done == 0 else np.int64(0)
+                        if last == 0:
+                            break
+                        of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
+                        needed = of_first and (shared or (job[SPARSE] and threads > 1))
+                        if taken < s and (kind == UNITS or needed):
+                            take_batch(job, size, begin, epoch, at_order, scratch_of(job, thread))
+                            taken = s
+                        if kind == UNITS:
+                            over_units(job, thread, first, last, size)
+                        elif kind == SAMPLES:
+                            left = samples - begin - size
+                            over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight,
+                                        at_order, shared)  # fmt: skip
+                        elif kind == ROWS:
+                            if first == 0:
+                                add_up(job, size, weight, at_order + 8 * begin)
+                            if of_first and by_columns and sorted_ < s:
+                                sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
+                                sorted_ = s
+                            over_rows(job, thread, first, last, size, store, hyper)
+                        else:
+                            if not scaled:
+                                scale, scaled = clip_scale(job), True
+                            over_stored(job, first, last, scale, hyper)
+                        done += last - first
+                    if not by_one:
+                        finished = finish(barrier, threads, phase, done, count)
+                    mine += done
+                    if finished:
                         break
-                    of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
-                    needed = of_first and (shared or (job[SPARSE] and threads > 1))
-                    if taken < s and (kind == UNITS or needed):
-                        take_batch(job, size, begin, epoch, at_order, scratch_of(job, thread))
-                        taken = s
-                    if kind == UNITS:
-                        over_units(job, thread, first, last, size)
-                    elif kind == SAMPLES:
-                        left = samples - begin - size
-                        over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order,
-                                    shared)  # fmt: skip
-                    elif kind == ROWS:
-                        if first == 0:
-                            add_up(job, size, weight, at_order + 8 * begin)
-                        if of_first and by_columns and sorted_ < s:
-                            sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
-                            sorted_ = s
-                        over_rows(job, thread, first, last, size, store, hyper)
-                    else:
-                        if done == 0:
-                            scale = clip_scale(job)
-                        over_stored(job, first, last, scale, hyper)
-                    done += last - first
-                if not (alone and kind == ROWS):
-                    finished = finish(barrier, threads, phase, done, count)
+                    if turn == 0 and alone:
+                        linger(barrier, phase)
                 if alone and kind == SAMPLES:
                     continue
                 if finished:
@@ -136,7 +144,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 if shared and kind == SAMPLES and by_columns and taken == s:
                     sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
                     sorted_ = s
-                if shared and kind == ROWS and done > 0 and s + 1 < steps:
+                if shared and kind == ROWS and mine > 0 and s + 1 < steps:
                     next_size = min(batch, samples - begin - size)
                     take_batch(job, next_size, begin + size, epoch, at_order, scratch_of(job, thread))
                     taken = s + 1

@@ -116,13 +116,15 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
             seed: int, epoch: int, purpose: int, at_scratch: int, room: int) -> int:  # fmt: skip
         """Thread `thread` of `threads` moves some of `count` images."""
         samples, scratch = words(at_samples), at_scratch + FLOAT * room * thread
-        while True:
-            first, last = claim(at_state, thread, threads, np.int64(0), count)
-            if last == 0:
-                return stamp
-            for i in range(first, last):
-                move(i, at_x, from_bytes, at_out, to_bytes, h, w, samples[i], at_maps + 8 * 6 * i, elastic, at_rows,
-                     at_columns, seed, epoch, purpose, scratch)  # fmt: skip
+        for turn in range(threads):
+            while True:
+                first, last = claim(at_state, (thread + turn) % threads, threads, np.int64(0), count)
+                if last == 0:
+                    break
+                for i in range(first, last):
+                    move(i, at_x, from_bytes, at_out, to_bytes, h, w, samples[i], at_maps + 8 * 6 * i, elastic,
+                         at_rows, at_columns, seed, epoch, purpose, scratch)  # fmt: skip
+        return stamp
 
     return run
 

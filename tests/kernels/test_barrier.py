@@ -15,6 +15,7 @@ from fastnn.kernels.barrier import (
     _swap_long,
     claim,
     finish,
+    linger,
     open_next,
     state_words,
     wait,
@@ -25,8 +26,8 @@ COUNTS = np.array([1, 2, 3, 7, 40, 1, 5, 4, 13] * 40)  # granules of each phase
 
 
 @njit(nogil=True)
-def take(state, thread, threads, phase, count):
-    return claim(state, thread, threads, phase, count)
+def take(state, owner, threads, phase, count):
+    return claim(state, owner, threads, phase, count)
 
 
 @njit(nogil=True)
@@ -46,15 +47,19 @@ def work(thread, threads, state, counts, did):
     """Count granules in did[thread], by phases. Returns how many were missing when a phase was over; -1: abort."""
     missing = 0
     for phase in range(len(counts)):
-        done = 0
-        while True:
-            first, last = claim(state, thread, threads, phase, counts[phase])
-            if last == 0:
+        for turn in range(threads):
+            done = 0
+            while True:
+                first, last = claim(state, (thread + turn) % threads, threads, phase, counts[phase])
+                if last == 0:
+                    break
+                did[thread, phase, first:last] += 1
+                done += last - first
+            if finish(state, threads, phase, done, counts[phase]):
+                open_next(state, threads, phase)
                 break
-            did[thread, phase, first:last] += 1
-            done += last - first
-        if finish(state, threads, phase, done, counts[phase]):
-            open_next(state, threads, phase)
+            if turn == 0:
+                linger(state, phase)
         if wait(state, threads, phase):
             return -1
         missing += counts[phase] - did[:, phase].sum()
@@ -131,17 +136,24 @@ def test_who_comes_late_catches_up():
     assert crew.did[2, :60].sum() == 0
 
 
-@pytest.mark.parametrize("thread", [0, 1, 2])
-def test_a_claim_in_a_phase_that_is_over_takes_nothing_of_the_present_one(thread):
+@pytest.mark.parametrize("owner", [0, 1, 2])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_claim_in_a_phase_that_is_over_takes_nothing_of_the_present_one(owner, begun):
+    """Whether or not anyone has claimed of the share in the present phase: until then its line is of the last one."""
     crew = Crew(3, np.array([9, 9]))
     for phase in range(2):
+        for other in range(3):
+            while take(crew.at, other, 3, phase, 9)[1]:
+                pass
         assert not end(crew.at, 3, phase, 9, 9)
+    if begun:
+        assert take(crew.at, owner, 3, 2, 9)[1] > 0
     before = crew.state.copy()
     for phase in range(2):
-        assert take(crew.at, thread, 3, phase, 9) == (0, 0)
+        assert take(crew.at, owner, 3, phase, 9) == (0, 0)
         assert not end(crew.at, 3, phase, 0, 9)
     np.testing.assert_array_equal(crew.state, before)
-    assert take(crew.at, thread, 3, 2, 9)[1] > 0
+    assert take(crew.at, owner, 3, 2, 9)[1] > 0
 
 
 def test_who_has_done_nothing_does_not_end_the_present_phase():
@@ -162,11 +174,18 @@ def test_who_has_done_nothing_does_not_end_the_present_phase():
     assert crew.state[GENERATION] == 2
 
 
-def test_half_of_what_is_left_is_taken_first_of_the_own_share():
+def test_half_of_what_is_left_is_taken():
     state = aligned_zeros(state_words(2), np.int32)
-    taken = [take(state.ctypes.data, 1, 2, 0, 10) for _ in range(7)]
-    assert taken == [(5, 8), (8, 9), (9, 10), (0, 3), (3, 4), (4, 5), (0, 0)]
+    assert [take(state.ctypes.data, 1, 2, 0, 10) for _ in range(4)] == [(5, 8), (8, 9), (9, 10), (0, 0)]
+    assert [take(state.ctypes.data, 0, 2, 0, 10) for _ in range(4)] == [(0, 3), (3, 4), (4, 5), (0, 0)]
     assert list(state[GONE::16]) == [5, 5]
+
+
+def test_a_share_of_nothing_is_left_alone():
+    state = aligned_zeros(state_words(2), np.int32)
+    assert take(state.ctypes.data, 0, 2, 0, 1) == (0, 0)
+    assert take(state.ctypes.data, 1, 2, 0, 1) == (0, 1)
+    assert list(state[GONE::16]) == [0, 1]
 
 
 def test_a_claim_by_what_was_read_before_another_one_fails():
