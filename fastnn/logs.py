@@ -1,5 +1,6 @@
 """Where a run can be logged to besides its own history.jsonl: callbacks, a row of `LOGS` for each tracker."""
 
+import hashlib
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -9,9 +10,9 @@ from typing import Any
 
 from fastnn.callbacks import Callback, Record
 from fastnn.errors import MissingExtraError, OutputError
-from fastnn.files import write_atomically
 
 HINT = "pip install 'fastnn-cpu[log]'"
+FOLDER = "fastnn.folder_sha256"  # MLflow's tag of the folder that a run is of
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "samples_per_second")
 
 
@@ -24,6 +25,8 @@ class Log(Callback, ABC):
         The run's folder.
     settings : mapping of str
         What the run was told: ``{"training.epochs": 15, ...}``.
+    resumed : bool
+        Whether a run of this folder is gone on with.
 
     Raises
     ------
@@ -33,8 +36,8 @@ class Log(Callback, ABC):
         It cannot write.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
-        self.folder, self.settings, self._broken = Path(folder), dict(settings), False
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any], resumed: bool = False):
+        self.folder, self.settings, self._resumed, self._broken = Path(folder), dict(settings), resumed, False
 
     @abstractmethod
     def write(self, figures: Mapping[str, float], epoch: int) -> None:
@@ -75,8 +78,8 @@ def _opened(what: str, open_: Callable[[], Any]) -> Any:
 class TensorBoard(Log):
     """Event files in the run's folder: ``tensorboard --logdir runs`` shows them."""
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
-        super().__init__(folder, settings)
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any], resumed: bool = False):
+        super().__init__(folder, settings, resumed)
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
@@ -101,13 +104,11 @@ class TensorBoard(Log):
 class MLflow(Log):
     """A run in MLflow's store: that of ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` (sqlite) beside the run's folder.
 
-    Its number is kept in the run's folder, so that a resumed run goes on where it was.
+    A tag tells of which folder a run is, so that a resumed one goes on in the same run.
     """
 
-    KEPT = "mlflow-run.txt"
-
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]):
-        super().__init__(folder, settings)
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any], resumed: bool = False):
+        super().__init__(folder, settings, resumed)
         try:
             from mlflow import MlflowClient
         except ImportError:
@@ -121,27 +122,20 @@ class MLflow(Log):
         found = client.get_experiment_by_name("fastnn")
         place = (home / "mlflow").as_uri()  # of artifacts
         experiment = found.experiment_id if found else client.create_experiment("fastnn", place)
-        run = self._before(client, experiment)
-        if run is None:
-            run = client.create_run(experiment, run_name=self.folder.name)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / self.KEPT, run.info.run_id + "\n")
-        else:
+        # a path may hold what MLflow's filters cannot quote, so its hash is looked for
+        folder = hashlib.sha256(os.fsencode(self.folder.absolute())).hexdigest()
+        same, latest = f"tags.`{FOLDER}` = '{folder}'", ["attributes.start_time DESC"]
+        before = client.search_runs([experiment], same, max_results=1, order_by=latest) if self._resumed else []
+        run = before[0] if before else client.create_run(experiment, run_name=self.folder.name, tags={FOLDER: folder})
+        if before:
             client.update_run(run.info.run_id, status="RUNNING")
         for name, value in self.settings.items():
-            known = run.data.params.get(name)
+            known, changed = run.data.params.get(name), f"resumed.{name}"
             if known is None:
                 client.log_param(run.info.run_id, name, value)
-            elif known != str(value):  # a parameter cannot be changed
-                client.set_tag(run.info.run_id, f"resumed.{name}", value)
+            elif known != str(value) or changed in run.data.tags:  # a parameter cannot be changed
+                client.set_tag(run.info.run_id, changed, value)
         return client, run.info.run_id
-
-    def _before(self, client: Any, experiment: str) -> Any | None:
-        """The run whose number the folder holds; None if there is none, or the store does not know it."""
-        path = self.folder / self.KEPT
-        number = path.read_text().strip() if path.is_file() else ""
-        runs = client.search_runs([experiment]) if number else []
-        return next((run for run in runs if run.info.run_id == number), None)
 
     def write(self, figures: Mapping[str, float], epoch: int) -> None:
         """Each figure as a metric, with the epoch as its step."""
@@ -156,7 +150,7 @@ class MLflow(Log):
         self._client.set_terminated(self._run, "FINISHED" if summary else "FAILED")
 
 
-LOGS: dict[str, Callable[[str | os.PathLike[str], Mapping[str, Any]], Log]] = {
+LOGS: dict[str, Callable[[str | os.PathLike[str], Mapping[str, Any], bool], Log]] = {
     "tensorboard": TensorBoard,
     "mlflow": MLflow,
 }

@@ -8,6 +8,7 @@ number, so it may change at any time.
 
 SLICE_SECONDS = 0.2  # of steps between two looks at Ctrl-C and the progress bar
 TRIAL_SECONDS = 0.02  # of steps on the other number of threads: what begins and ends a slice takes 0.2 ms
+LONGEST_STEP = 0.05  # on one thread, as it is guessed, with which a trial is made: it takes one step at least
 FIRST_WAIT, LONGEST_WAIT = 8, 256  # slices until it is tried: twice as many after each trial that it lost
 WORSE = 1.25  # times the best that it was: then it is tried at once
 # Share of the present number's time that the other one must take to take over: times of a busy machine scatter by a
@@ -49,7 +50,7 @@ class Pace:
             self._level, self._last, self._usual = min(each, self._last), each, steps
             if self._level > WORSE * self._best:
                 self._left = 0
-            elif threads == 1 or threads * each < TRIAL_SECONDS:  # else a step on one thread would be a long trial
+            elif threads == 1 or threads * each < LONGEST_STEP:  # else a step on one thread would be a long trial
                 self._left -= 1
             self._best = min(self._best, each)
             return

@@ -70,7 +70,7 @@ class Fit:
     loss, accuracy : float
         Running means of this epoch; accuracy is None for regression.
     rate : float
-        The learning rate of this epoch's first step.
+        The learning rate of an epoch's first step: of the present one, or of the one that has just ended.
     samples_per_second : float
     compile_seconds : float
     train_seconds : float
@@ -371,7 +371,7 @@ class Fit:
         return replace(self.examples, X=X, density=None, longest=None)
 
     def _rates(self) -> np.ndarray:
-        found = np.asarray(self.schedule.multipliers(self.epoch, self.epochs, self.steps, self._losses))
+        found = np.asarray(self.schedule.multipliers(self.epoch, self.epochs, self.steps, tuple(self._losses)))
         if found.shape != (self.steps,) or not (np.isfinite(found) & (found >= 0)).all():
             raise ConfigError(
                 f"the multipliers of the schedule {self.schedule.name} in epoch {self.epoch + 1} must be {self.steps} "

@@ -220,7 +220,8 @@ SECTION = re.compile(r"^(Parameters|Returns|Raises|Attributes|Notes)\n-+$", re.M
 POINTER = re.compile(r"\b((?:Parameters|Returns|Raises)\b[\w,\s]*) as of `([\w.]+)`")
 AS_FOR = re.compile(r"\bas for `([\w.]+)`", re.I)
 # (N, I) and the like, which whoever hands over or gets an array wants to know
-SHAPE = re.compile(r"\((?:[A-Z]|\.\.\.|size|slots|steps|\d+ \+)[\w. +*-]*(?:, ?[\w. +*-]+)*,?\)")
+SIZE = r"(?:\.\.\.|(?:\d+ [+*] )?(?:[A-Z]|\d+|size|slots|steps|epoch|width)(?: [-+*] (?:[A-Z]|\d+))*)"
+SHAPE = re.compile(rf"\({SIZE}(?:, {SIZE})*,?(?: with [^)]*)?\)")
 ERRORS = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
 
 
@@ -335,7 +336,7 @@ def test_the_rule_of_docstrings_sees():
         ----------
         a : int
         b : as for `fastnn.load`
-        d : float32 array (optional)
+        d : float32 array (Optional)
         """
         if a:
             raise errors.ConfigError("no")

@@ -66,28 +66,32 @@ def test_mlflow_has_settings_figures_and_the_end(tmp_path, monkeypatch):
 def test_a_resumed_run_goes_on_in_mlflow(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    folder = tmp_path / "one"
+    folder = tmp_path / 'it\'s "one"'
+    written(MLflow, folder, None)  # an attempt whose folder was removed, and then begun anew
     for settings, records, summary in ((SETTINGS, RECORDS[:1], None), (MORE, RECORDS[1:], SUMMARY)):
-        log = MLflow(folder, settings)
+        log = MLflow(folder, settings, resumed=settings is MORE)
         for record in records:
             log.on_epoch_end(None, record)
         log.close(summary)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name("fastnn").experiment_id])
-    assert run.info.status == "FINISHED"
+    run, attempt = client.search_runs([client.get_experiment_by_name("fastnn").experiment_id])  # the latest first
+    assert (run.info.status, attempt.info.status) == ("FINISHED", "FAILED")
     assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
     # MLflow lets no parameter change: the raised number of epochs is a tag
     assert run.data.params["training.epochs"] == "2"
     assert run.data.tags["resumed.training.epochs"] == "3"
-    written(MLflow, tmp_path / "other")  # another folder is another run
-    assert len(client.search_runs([run.info.experiment_id])) == 2
+    MLflow(folder, SETTINGS, resumed=True)
+    again = client.get_run(run.info.run_id)
+    assert (again.info.status, again.data.tags["resumed.training.epochs"]) == ("RUNNING", "2")
+    MLflow(tmp_path / "other", SETTINGS, resumed=True)  # of which no run is known
+    assert len(client.search_runs([run.info.experiment_id])) == 3
 
 
 @pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
 def test_without_the_package_the_command_is_named(tmp_path, monkeypatch, name, package):
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fastnn-cpu\[log\]'"):
-        LOGS[name](tmp_path, SETTINGS)
+        LOGS[name](tmp_path, SETTINGS, False)
 
 
 def test_a_tracker_that_fails_is_told_of_once_and_ends_nothing(tmp_path, capsys):

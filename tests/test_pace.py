@@ -38,12 +38,18 @@ def test_one_thread_is_tried_ever_less_often_while_it_is_slower():
     assert np.diff(trials).max() == LONGEST_WAIT + 1
 
 
+@pytest.mark.parametrize(("seconds", "tried"), [(0.02, True), (0.03, False)])
+def test_a_step_of_one_thread_that_would_be_a_long_trial_is_not_tried(seconds, tried):
+    pace = Pace(2, True)
+    assert (1 in after(pace, 20 * FIRST_WAIT, {1: 2 * seconds, 2: seconds})) == tried
+
+
 def test_a_trial_is_short():
     pace = Pace(2, True)
     after(pace, FIRST_WAIT, {2: 1e-4})
     threads, steps = pace.next()
     assert threads == 1
-    assert steps * 1e-4 <= SLICE_SECONDS / 4
+    assert steps * 1e-4 <= SLICE_SECONDS / 8
 
 
 def test_a_trial_that_is_cut_short_is_made_again():

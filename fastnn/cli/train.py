@@ -84,7 +84,7 @@ def _train(place: Run, parts: Parts, network: MLP, options: argparse.Namespace) 
     summary = None
     try:
         for name in options.log:
-            logs.append(LOGS[name](place.folder, place.config.values()))
+            logs.append(LOGS[name](place.folder, place.config.values(), options.resume is not None))
         compile_seconds = _compile(place.config.training.backend)
         callbacks = [place.checkpoints(), recorder, *logs, progress]
         history = fit(place.config, network, parts, callbacks, place.last if options.resume else None)

@@ -1,10 +1,10 @@
 """The work of a phase, claimed chunk by chunk, and a barrier that opens the next phase when all of it is done.
 
 A phase has a number of granules. Each thread has a share of them, and takes from it one half of what is left at a time;
-who has nothing left waits a moment, then takes from the others in the same way. The barrier counts finished granules,
-not arrivals: a thread that the system has put aside, or not yet begun, holds up nobody unless amid a chunk, and a
-slower core gets less work. Who has accounted for its granules may do something for itself before it waits. Which thread
-does a granule changes no result.
+who has nothing left takes from the others in the same way, in short steps after a moment's wait. The barrier counts
+finished granules, not arrivals: a thread that the system has put aside, or not yet begun, holds up nobody unless amid a
+chunk, and a slower core gets less work. Who has accounted for its granules may do something for itself before it waits.
+Which thread does a granule changes no result.
 
 Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
 __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after `PATIENCE`, so that not
@@ -179,7 +179,7 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
     Returns
     -------
     first, last : int
-        The granules first..last are the caller's now; last is 0 if there are none left, or the phase is over. With
+        The granules first..last are the caller's now; last is 0 if the share has none left, or the phase is over. With
         one thread all of a phase at once, which its lists of sparse input rely on.
     """
     first, last = count * owner // threads, count * (owner + 1) // threads
@@ -187,7 +187,7 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
         return 0, 0
     at = state + 4 * (GONE + 16 * owner)
     gone = _load_long(at)
-    # of an earlier phase: nobody has claimed of this share yet, so this phase cannot be over
+    # of an earlier phase: nobody has claimed of this share yet, which has granules, so this phase cannot be over
     while gone >> 32 <= phase:
         left = first if gone >> 32 < phase else first + (gone & 0xFFFFFFFF)
         if left == last:
@@ -203,14 +203,14 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
 
 @part
 def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
-    """Account for `done` granules of a phase that has nothing left to claim. Who does for the last must `open_next`.
+    """Account for `done` granules, when a share has nothing left to claim. Who does for the last must `open_next`.
 
     Parameters
     ----------
     state, threads, phase, count
         As for `claim`; `count` is at least 1.
     done : int
-        How many of them the caller has claimed, and done.
+        How many of them the caller has claimed and done, and not accounted for yet.
 
     Returns
     -------

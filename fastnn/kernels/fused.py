@@ -133,7 +133,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     mine += done
                     if finished:
                         break
-                    if turn == 0 and alone:
+                    if turn == 0 and alone and kind == SAMPLES:
                         linger(barrier, phase)
                 if alone and kind == SAMPLES:
                     continue

@@ -18,10 +18,21 @@ def row_bytes(job, inputs):  # type: ignore[no-untyped-def]
 
 
 @part
+def row_at(job, inputs, at_order, place):  # type: ignore[no-untyped-def]
+    """The address of the row at a place of the order."""
+    return job[AT_X] + words(at_order)[place] * row_bytes(job, inputs)
+
+
+@part
+def later(job, inputs, place, last):  # type: ignore[no-untyped-def]
+    """The place whose row is fetched while that of `place` is read; up to place `last`."""
+    return min(place + 1 + AHEAD // row_bytes(job, inputs), last - 1)
+
+
+@part
 def take_row(job, inputs, at_order, place, last):  # type: ignore[no-untyped-def]
     """The address of the row at a place of the order; those to come, up to place `last`, are fetched meanwhile."""
-    size, order = row_bytes(job, inputs), words(at_order)
-    later = place + 1 + AHEAD // size
-    if later < last:
-        fetch_panel(1, job[AT_X] + order[later] * size, LINE // FLOAT, (min(size, MOST) + LINE - 1) // LINE)
-    return job[AT_X] + order[place] * size
+    size = row_bytes(job, inputs)
+    fetched = row_at(job, inputs, at_order, later(job, inputs, place, last))
+    fetch_panel(1, fetched, LINE // FLOAT, (min(size, MOST) + LINE - 1) // LINE)
+    return row_at(job, inputs, at_order, place)

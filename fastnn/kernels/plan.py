@@ -30,7 +30,7 @@ from fastnn.rng import drop_threshold
 # ---------------------------------------------------------------- the tables
 
 _place, JOB_WORDS = count(), 51
-# The job's words. AT_: an address; 0 where there is nothing. The first of them may differ from call to call.
+# The job's words. AT_: an address; 0 where there is nothing. Those up to AT_FIRST_STATE_2 may differ from call to call.
 (
     AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
     AT_X_COLUMNS,

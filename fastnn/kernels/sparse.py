@@ -9,7 +9,7 @@ In training threads share out the units: so a core's part of W stays in its cach
 import numpy as np
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.inputs import take_row
+from fastnn.kernels.inputs import later, row_at
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_EDGES,
@@ -80,10 +80,12 @@ def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[
         if job[INPUT] == LISTS:
             copy_list(job, words(at_order)[begin + i], starts, scratch)
             continue
-        x = take_row(job, edges[blocks], at_order, begin + i, begin + last)
+        inputs = edges[blocks]
+        x = row_at(job, inputs, at_order, begin + i)
+        fetched = row_at(job, inputs, at_order, later(job, inputs, begin + i, begin + last))
         for block in range(blocks):
-            list_values(job[LISTED], x, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX], scratch[VALUE],
-                        starts + FLOAT * block)  # fmt: skip
+            list_values(job[LISTED], x, fetched, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX],
+                        scratch[VALUE], starts + FLOAT * block)  # fmt: skip
 
 
 @part

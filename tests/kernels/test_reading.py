@@ -15,7 +15,7 @@ def run():
     @njit
     def call(kind: int, x: int, scale: int, first: int, last: int, index: int, value: int, start: int) -> None:
         whole()
-        list_values(kind, x, scale, first, last, index, value, start)
+        list_values(kind, x, x, scale, first, last, index, value, start)
 
     return call
 
