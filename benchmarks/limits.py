@@ -2,10 +2,10 @@
 
 For each net: the vectors of multiply-adds that a step cannot do without, and the cycles that it takes on one thread and
 on all, a cycle being the time in which a core does one such vector. What a step on all threads takes longer than its
-share of one thread's is lost to their exchange: in microseconds, and in times that a word takes from one core to the
-other and back. At last, how many times as fast as its best peer in the stored contest the net is now, would be if
-threads exchanged nothing, and could be at most, if a step was nothing but its useful multiply-adds. The fastest epochs
-count: what else the machine does can only slow one down.
+share of one thread's is lost to what they exchange, wait for, and do each for itself: in microseconds, and in times
+that a word takes from one core to the other and back. At last, how many times as fast as its best peer in the stored
+contest the net is now, would be if nothing was lost so, and could be at most, if a step was nothing but its useful
+multiply-adds. The fastest epochs count, of the peers' too: what else the machine does can only slow one down.
 
 Stores bench_results/limits.json.
 """
@@ -29,7 +29,7 @@ STORE, CONTEST = RESULTS / "limits.json", RESULTS / "peers" / "peers.json"
 
 HEAD = """
                  thousand cycles a step       of peak     lost a step    times the best peer
-net            useful  one thread      all   one   all       us  trips   now  alone  at most
+net            useful  one thread      all   one   all       us  trips   now  whole  at most
 """.strip("\n")
 
 
@@ -59,7 +59,7 @@ def judged(name: str, threads: int, peak: float, trip: float, peer: float) -> di
         "lost_ns": lost,
         "lost_round_trips": lost / trip if trip else 0.0,
         "times_best_peer": peer / all_,
-        "without_exchange": peer / (one / threads),
+        "without_loss": peer / (one / threads),
         "at_most": peer / (useful / peak / threads),
     }
 
@@ -72,7 +72,7 @@ def main() -> None:
     print(HEAD)
     for row in contest["rows"]:
         name, trip = row["row"], limits.round_trip()
-        peer = min(one["median_s"] for who, one in row["contestants"].items() if not who.startswith("fastnn"))
+        peer = min(one["min_s"] for who, one in row["contestants"].items() if not who.startswith("fastnn"))
         mine = found[name] = judged(name, threads, peak, trip, peer)
         *cycles, one, all_, ns, trips, now, alone, most = mine.values()
         useful, first, second = (f"{count / 1000:,.{1 if count < 1e6 else 0}f}" for count in cycles)

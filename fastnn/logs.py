@@ -123,7 +123,7 @@ class MLflow(Log):
         place = (home / "mlflow").as_uri()  # of artifacts
         experiment = found.experiment_id if found else client.create_experiment("fastnn", place)
         # a path may hold what MLflow's filters cannot quote, so its hash is looked for
-        folder = hashlib.sha256(os.fsencode(self.folder.absolute())).hexdigest()
+        folder = hashlib.sha256(os.fsencode(self.folder.resolve())).hexdigest()
         same, latest = f"tags.`{FOLDER}` = '{folder}'", ["attributes.start_time DESC"]
         before = client.search_runs([experiment], same, max_results=1, order_by=latest) if self._resumed else []
         run = before[0] if before else client.create_run(experiment, run_name=self.folder.name, tags={FOLDER: folder})
