@@ -191,8 +191,8 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
 # (kind, x, fetched, scale, first, last, index, value, start): list the columns first..last of a row x, of bytes (0), of
 # floats (1), or of bytes whose scales are all alike (2), that are not zero, and their values times scale, from place
 # start[0] of the lists on; start[1]: where they end. Up to 16 places beyond are written to. The same columns of the row
-# `fetched` will be read soon: asked for one by one as others are read, not all at once, for a CPU waits for but some 24
-# lines of memory at a time. Epochs of 784-100-10, batch 200, on floats, on two threads: 76 ms, so 71.
+# `fetched` will be read soon: asked for one by one as others are read, not all at once, as a CPU waits for few lines of
+# memory at a time. Epochs of 784-100-10, batch 200, on floats, on two threads: 76 ms, so 71.
 list_values = family("at_x at_fetched at_scale first last at_int_index at_value at_int_start", range(3), _list_values)
 
 
