@@ -160,9 +160,16 @@ UPDATES: dict[str, Callable[..., None]] = {
 
 
 def scaled(job: Job, rows: np.ndarray) -> np.ndarray:
-    """Rows of the raw input as the first layer gets them: scale * x + shift, in the parameters' dtype (B, I)."""
-    dtype, net = job.parameters.dtype, job.architecture
-    X = job.examples.X.take(rows, axis=0).astype(dtype, copy=False)
+    """Rows of the raw input as the first layer gets them: scale * x + shift, in the parameters' dtype (B, I).
+
+    Rows that follow each other, as they do unless they are shuffled, are not copied unless they change.
+    """
+    dtype, net, X = job.parameters.dtype, job.architecture, job.examples.X
+    changes = net.scale != 1.0 or net.shift != 0.0
+    if isinstance(X, np.ndarray) and len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+        X = X[rows[0] : rows[0] + len(rows)].astype(dtype, copy=changes)
+    else:
+        X = X.take(rows, axis=0).astype(dtype, copy=False)
     if net.scale != 1.0:
         X *= np.asarray(net.scale, dtype)
     if net.shift != 0.0:

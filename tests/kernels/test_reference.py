@@ -328,6 +328,15 @@ def test_the_input_is_scaled_and_shifted_by_feature(real: bool) -> None:
     assert np.allclose(outputs, np.array(rows) @ W + b, rtol=1e-12)
 
 
+@pytest.mark.parametrize("scaling", ["none", "each"])
+@pytest.mark.parametrize("real", [True, False])
+def test_rows_in_a_row_are_as_any_others_and_stay_as_they_are(scaling: str, real: bool) -> None:
+    job = Case((5, 3), (), "identity", "quadratic", scaling=scaling, real=real).job()
+    before, rows = job.examples.X.copy(), np.arange(3, 8)
+    assert np.array_equal(reference.scaled(job, rows), reference.scaled(job, rows[::-1])[::-1])
+    assert np.array_equal(job.examples.X, before)
+
+
 def test_examples_are_passed_in_slices_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     job = exact(Case(samples=11, weighted=True))
     outputs = [np.zeros((11, 3)), np.zeros((11, 3))]
