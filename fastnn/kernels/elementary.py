@@ -98,7 +98,9 @@ def tanh(x: Vector) -> Vector:
     z = x * x
     near = polynomial(z, TANH) * z * x + x
     size = abs(x)
-    far = 1.0 - 2.0 / (exp(size + size) + 1.0)
+    n, m = _reduced(2.0 * where(size > 10.0, 10.0, size))  # beyond, tanh is 1 to all digits
+    power = _power_of_two(n)
+    far = 1.0 - 2.0 / (power * m + (power + 1.0))
     return where(size > 0.625, far.signed(x), near)
 
 

@@ -18,6 +18,7 @@ from fastnn.kernels.vectors import (
     WORD,
     at,
     broadcast,
+    fma,
     repeat,
     row_of,
     transposed,
@@ -29,12 +30,6 @@ from fastnn.layers import LANES as PANEL
 def _function(b: Any, name: str, result: Any, kinds: Sequence[Any]) -> Any:
     """LLVM's own function of this name."""
     return b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(result, kinds), name)
-
-
-def splat(b: Any, value: Any, kind: Any) -> Any:
-    """A number in all lanes of a vector."""
-    lane = b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
-    return b.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
 
 
 def masked_load(b: Any, pointer: Any, align: int, there: Any) -> Any:
@@ -86,14 +81,14 @@ def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, l
         def pack(k: Any, inside: list[Any]) -> list[Any]:
             (n,), rest = inside, b.sub(length, k)
             rest = b.select(b.icmp_signed("<", rest, word(MANY)), rest, word(MANY))
-            there = b.icmp_unsigned("<", numbers, splat(b, b.trunc(rest, BYTE), many))
+            there = b.icmp_unsigned("<", numbers, broadcast(b, b.trunc(rest, BYTE), many))
             fetch(b, at(b, fetched, b.add(base, k)))
             raw = masked_load(b, b.bitcast(at(b, x, b.add(base, k)), many.as_pointer()), 1, there)
             present = b.icmp_unsigned("!=", raw, zero)
             b.store(b.call(compress, [raw, zero, present]), b.bitcast(at(b, packed, n), many.as_pointer()), align=1)
             wide = ir.VectorType(short, MANY)
             columns = b.zext(b.call(compress, [numbers, zero, present]), wide)
-            columns = b.add(columns, splat(b, b.trunc(k, short), wide))
+            columns = b.add(columns, broadcast(b, b.trunc(k, short), wide))
             b.store(columns, b.bitcast(at(b, places, n), wide.as_pointer()), align=2)
             return [b.add(n, b.zext(b.ctpop(b.bitcast(present, ir.IntType(MANY))), WORD))]
 
@@ -104,7 +99,7 @@ def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, l
             source = b.bitcast(at(b, packed, q), ir.VectorType(BYTE, LANES).as_pointer())
             value = b.fmul(b.sitofp(b.zext(b.load(source, align=1), some), VECTOR), scale)
             source = b.bitcast(at(b, places, q), ir.VectorType(short, LANES).as_pointer())
-            column = b.add(b.zext(b.load(source, align=2), some), splat(b, b.trunc(base, I32), some))
+            column = b.add(b.zext(b.load(source, align=2), some), broadcast(b, b.trunc(base, I32), some))
             place = b.add(start, q)
             b.store(value, b.bitcast(at(b, at_value, place), VECTOR.as_pointer()), align=4)
             b.store(column, b.bitcast(at(b, at_int_index, place), some.as_pointer()), align=4)
@@ -151,7 +146,7 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
         scale = b.load(b.bitcast(at(b, at_scale, k), wide.as_pointer()), align=4)
         places = b.zext(b.load(b.gep(_places(b.module), [word(0), b.zext(mask, WORD)]), align=8), whole)
         permute = _function(b, "llvm.x86.avx2.permps", wide, [wide, whole])
-        columns = splat(b, b.trunc(k, I32), whole)
+        columns = broadcast(b, b.trunc(k, I32), whole)
         index = b.bitcast(at(b, at_int_index, n), whole.as_pointer())
         b.store(b.add(columns, places), index, align=4)
         value = b.bitcast(at(b, at_value, n), wide.as_pointer())
@@ -167,7 +162,7 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
         zero, nothing = ir.Constant(VECTOR, None), ir.Constant(whole, None)
         present = b.fcmp_unordered("!=", raw, zero)
         scale = b.load(b.bitcast(at(b, at_scale, k), VECTOR.as_pointer()), align=4)
-        columns = b.add(splat(b, b.trunc(k, I32), whole), ir.Constant(whole, list(range(LANES))))
+        columns = b.add(broadcast(b, b.trunc(k, I32), whole), ir.Constant(whole, list(range(LANES))))
         for values, empty, to, form in (
             (columns, nothing, at_int_index, "i32"),
             (b.fmul(raw, scale), zero, at_value, "f32"),
@@ -198,7 +193,7 @@ list_values = family("at_x at_fetched at_scale first last at_int_index at_value 
 
 def _taken(b: Any, pointer: Any, kind: Any, there: Any) -> Any:
     """The vector at a pointer; of those lanes that are there, if not of all."""
-    size = 4 if kind is VECTOR else 1
+    size = 4 if kind.element is F32 else 1
     pointer = b.bitcast(pointer, kind.as_pointer())
     return b.load(pointer, align=size) if there is None else masked_load(b, pointer, size, there)
 
@@ -218,7 +213,10 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
         for part, pointer in enumerate(row_of(b, to)):
             place, there = b.add(k, word(LANES * part)), None
             if left is not None:
-                numbers, end = ir.Constant(lanes, [LANES * part + lane for lane in range(LANES)]), splat(b, left, lanes)
+                numbers, end = (
+                    ir.Constant(lanes, [LANES * part + lane for lane in range(LANES)]),
+                    broadcast(b, left, lanes),
+                )
                 there = b.icmp_signed("<", numbers, end)
             value = _taken(b, at(b, x, place), raw, there)
             value = value if floats else b.uitofp(value, VECTOR)
@@ -237,47 +235,69 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
         row(whole, to, b.trunc(left, I32))
 
 
+COLUMNS = min(EIGHT, LANES)  # of a block that is transposed at once
+
+
 def _turn(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any, later: Any, at_scale: Any,
           at_shift: Any, count: Any, at_to: Any) -> None:  # fmt: skip
-    kind, lanes = VECTOR if floats else ir.VectorType(BYTE, LANES), ir.VectorType(I32, LANES)
+    wide, narrow = ir.VectorType(F32, COLUMNS), ir.VectorType(I32, COLUMNS)
+    kind = wide if floats else ir.VectorType(BYTE, COLUMNS)
     x, order = b.bitcast(at_x, BYTE.as_pointer()), b.bitcast(at_order, WORD.as_pointer())
-    places = [b.select(b.icmp_signed("<", word(m), samples), word(m), b.sub(samples, word(1))) for m in range(PANEL)]
-    numbers = ([b.load(at(b, start, place)) for place in places] for start in (order, at(b, order, later)))
-    rows, fetched = ([at(b, x, b.mul(number, size)) for number in found] for found in numbers)
+    longest = b.select(b.icmp_signed("<", size, word(MOST)), size, word(MOST))
+    # in memory, as no CPU has so many registers; and rows one by one, which a compiler keeps in few
+    rows = b.alloca(x.type, PANEL)
 
-    def line(k: Any, _: list[Any]) -> list[Any]:
-        for row in fetched:
-            fetch(b, at(b, row, k))
+    def find(m: Any, _: list[Any]) -> list[Any]:
+        row, to_come = (at(b, x, b.mul(b.load(at(b, begin, m)), size)) for begin in (order, at(b, order, later)))
+        b.store(row, at(b, rows, m))
+
+        def line(k: Any, _: list[Any]) -> list[Any]:
+            fetch(b, at(b, to_come, k))
+            return []
+
+        repeat(b, longest, LINE, [], line)
+        return [row]
+
+    def stand_in(m: Any, _: list[Any]) -> list[Any]:
+        b.store(last, at(b, rows, b.add(m, samples)))
         return []
 
-    repeat(b, b.select(b.icmp_signed("<", size, word(MOST)), size, word(MOST)), LINE, [], line)
+    (last,) = repeat(b, samples, 1, [x], find)
+    repeat(b, b.sub(word(PANEL), samples), 1, [], stand_in)
+
+    def twice(values: Sequence[Any]) -> list[Any]:
+        """Vectors that are half as long as the CPU's: the second half of them behind the first."""
+        both = ir.Constant(ir.VectorType(I32, LANES), list(range(LANES)))
+        halves = values[: len(values) // 2], values[len(values) // 2 :]
+        return [b.shuffle_vector(*pair, both) for pair in zip(*halves, strict=True)]
 
     def block(k: Any, left: Any = None) -> None:
-        """LANES columns from k on; of those `left`, then 1, a bias's input, and zeros."""
-        there = one = None
+        """Columns from k on, COLUMNS of them; or `left`."""
+        there = None
         if left is not None:
-            numbers, end = ir.Constant(lanes, list(range(LANES))), splat(b, left, lanes)
-            there, one = b.icmp_signed("<", numbers, end), b.uitofp(b.icmp_signed("==", numbers, end), VECTOR)
-        scale, shift = (_taken(b, at(b, values, k), VECTOR, there) for values in (at_scale, at_shift))
+            there = b.icmp_signed("<", ir.Constant(narrow, list(range(COLUMNS))), broadcast(b, left, narrow))
+        scale, shift = ([_taken(b, at(b, values, k), wide, there)] for values in (at_scale, at_shift))
+        if COLUMNS < LANES:
+            scale, shift = twice(2 * scale), twice(2 * shift)
         for part in range(PARTS):
-            held = []
-            for row in rows[part * LANES : (part + 1) * LANES]:
-                value = _taken(b, at(b, row, b.mul(k, word(4 if floats else 1))), kind, there)
-                held.append(_scaled(b, value if floats else b.uitofp(value, VECTOR), scale, shift, there, one))
+            pointers = [b.load(at(b, rows, part * LANES + m)) for m in range(LANES)]
+            held = [_taken(b, at(b, row, b.mul(k, word(4 if floats else 1))), kind, there) for row in pointers]
+            held = held if floats else [b.uitofp(value, wide) for value in held]
+            held = [fma(b, raw, *scale, *shift) for raw in (twice(held) if COLUMNS < LANES else held)]
             for j, column in enumerate(transposed(b, held)):
-                to = row_of(b, at(b, at_to, b.mul(b.add(k, word(j)), word(PANEL))))[part]
+                out = row_of(b, at(b, at_to, b.mul(b.add(k, word(j)), word(PANEL))))[part]
                 if left is None:
-                    b.store(column, to, align=4)
+                    b.store(column, out, align=4)
                 else:
-                    with b.if_then(b.icmp_signed("<=", ir.Constant(I32, j), left)):
-                        b.store(column, to, align=4)
+                    with b.if_then(b.icmp_signed("<", ir.Constant(I32, j), left)):
+                        b.store(column, out, align=4)
 
     def whole_block(k: Any, _: list[Any]) -> list[Any]:
         block(k)
         return []
 
-    whole = b.and_(count, word(-LANES))
-    repeat(b, whole, LANES, [], whole_block)
+    whole = b.and_(count, word(-COLUMNS))
+    repeat(b, whole, COLUMNS, [], whole_block)
     left = b.sub(count, whole)
     with b.if_then(b.icmp_signed(">", left, word(0))):
         block(whole, b.trunc(left, I32))
@@ -285,8 +305,7 @@ def _turn(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any
 
 # (floats, x, size, order, samples, later, scale, shift, count, to): scale * x + shift of the rows of x, `size` bytes
 # each, whose numbers are at `order`: column k of the `samples` rows, at most 16, as row k of `to`, 16 floats. The last
-# sample stands in for those that lack. Behind a last row that is no multiple of LANES follows one of 1, the input of a
-# bias. Rows that stand `later` in the order are fetched.
+# sample stands in for those that lack. Rows that stand `later` in the order are fetched.
 turn = family("at_x size at_order samples later at_scale at_shift count at_to", range(2), _turn)
 
 # (floats, x, scale, shift, count, to, jump): scale * x + shift of `count` values, bytes or floats, into the panels of a

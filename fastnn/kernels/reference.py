@@ -160,21 +160,35 @@ UPDATES: dict[str, Callable[..., None]] = {
 
 
 def scaled(job: Job, rows: np.ndarray) -> np.ndarray:
-    """Rows of the raw input as the first layer gets them: scale * x + shift, in the parameters' dtype (B, I).
+    """Rows of the raw input as the first layer gets them: scale * x + shift, in the parameters' dtype (B, I)."""
+    return inputs_of(job, rows)(slice(None))
+
+
+def inputs_of(job: Job, rows: np.ndarray) -> Callable[[slice], np.ndarray]:
+    """What gives `scaled` rows part by part.
 
     Rows that follow each other, as they do unless they are shuffled, are not copied unless they change.
     """
     dtype, net, X = job.parameters.dtype, job.architecture, job.examples.X
     changes = net.scale != 1.0 or net.shift != 0.0
+    run: np.ndarray | None = None
     if isinstance(X, np.ndarray) and len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-        X = X[rows[0] : rows[0] + len(rows)].astype(dtype, copy=changes)
-    else:
-        X = X.take(rows, axis=0).astype(dtype, copy=False)
-    if net.scale != 1.0:
-        X *= np.asarray(net.scale, dtype)
-    if net.shift != 0.0:
-        X += np.asarray(net.shift, dtype)
-    return X
+        run = X[rows[0] : rows[0] + len(rows)]
+
+    def take(part: slice) -> np.ndarray:
+        x: np.ndarray
+        x = (
+            X.take(rows[part], axis=0).astype(dtype, copy=False)
+            if run is None
+            else run[part].astype(dtype, copy=changes)
+        )
+        if net.scale != 1.0:
+            x *= np.asarray(net.scale, dtype)
+        if net.shift != 0.0:
+            x += np.asarray(net.shift, dtype)
+        return x
+
+    return take
 
 
 def target_rows(job: Job, rows: np.ndarray) -> np.ndarray:
@@ -237,10 +251,10 @@ def predict(job: Job, outputs: np.ndarray) -> None:
     outputs : float array (N, O)
         Written to; float32 for the fused backend.
     """
-    parameters = job.architecture.views(job.parameters)
+    parameters, inputs = job.architecture.views(job.parameters), inputs_of(job, np.arange(len(job.examples)))
     for start in range(0, len(job.examples), SLICE):
-        rows = np.arange(start, min(start + SLICE, len(job.examples)))
-        outputs[rows] = forward(job.architecture, parameters, scaled(job, rows))[0][-1]
+        part = slice(start, start + SLICE)
+        outputs[part] = forward(job.architecture, parameters, inputs(part))[0][-1]
 
 
 @quiet
@@ -256,11 +270,11 @@ def score(job: Job) -> Totals:
     Totals
         The sums of loss and hits over all examples.
     """
-    net, totals = job.architecture, NOTHING
-    parameters = net.views(job.parameters)
+    net, totals, every = job.architecture, NOTHING, np.arange(len(job.examples))
+    parameters, inputs = net.views(job.parameters), inputs_of(job, every)
     for start in range(0, len(job.examples), SLICE):
-        rows = np.arange(start, min(start + SLICE, len(job.examples)))
-        _, Z = forward(net, parameters, scaled(job, rows))
+        rows = every[start : start + SLICE]
+        _, Z = forward(net, parameters, inputs(slice(start, start + SLICE)))
         t = target_rows(job, rows)
         totals += weigh(*judge(job, Z[-1], t, rows))
     return totals
@@ -345,12 +359,12 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
     parameters = views(job.parameters)
     gradient = np.zeros_like(job.parameters)
     gradient_views = views(gradient)
-    t = taught_rows(job, rows)
+    take, t = inputs_of(job, rows), taught_rows(job, rows)
     Z = np.empty_like(t)
     for start, (rate, epsilon, decay) in zip(starts, steps.tolist(), strict=True):
         batch, behind = slice(start, start + B), start % together
         if behind == 0:
-            inputs = scaled(job, rows[start : start + together])
+            inputs = take(slice(start, start + together))
         X = inputs[behind : behind + B]
         Z[batch] = propagate(job, X, t[batch], rows[batch], epoch, parameters, gradient_views)
         if job.clip_norm:  # Pascanu, Mikolov, Bengio: "On the difficulty of training RNNs", ICML 2013, algorithm 1

@@ -46,12 +46,11 @@ def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-def broadcast(builder: Any, scalar: Any) -> Any:
-    """A float32 in all lanes."""
-    undefined = ir.Constant(VECTOR, ir.Undefined)
+def broadcast(builder: Any, scalar: Any, kind: Any = VECTOR) -> Any:
+    """A number in all lanes."""
+    undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
-    zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
-    return builder.shuffle_vector(first, undefined, zeros)
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
 
 
 def at(builder: Any, pointer: Any, place: Any) -> Any:
@@ -109,13 +108,16 @@ def repeat(
 
 
 def transposed(builder: Any, held: Sequence[Any]) -> list[Any]:
-    """LANES vectors as the rows of a matrix; its columns. By swaps of ever smaller corners."""
+    """Vectors as the rows of a matrix; its columns. By swaps of ever smaller corners.
+
+    Of fewer than LANES vectors, a power of two, each run of so many lanes is a matrix of its own.
+    """
     found = list(held)
-    for step in (2**bit for bit in reversed(range(LANES.bit_length() - 1))):
+    for step in (2**bit for bit in reversed(range(len(held).bit_length() - 1))):
         low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
         high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
         masks = [ir.Constant(ir.VectorType(I32, LANES), lanes) for lanes in (low, high)]
-        for i in (i for i in range(LANES) if not i & step):
+        for i in (i for i in range(len(held)) if not i & step):
             pair = found[i], found[i + step]
             found[i], found[i + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
     return found
@@ -144,6 +146,16 @@ CONTRACT = ("contract",)
 INTEGERS = ir.VectorType(I32, LANES)
 
 
+def all_lanes(kind: Any, value: float) -> ir.Constant:
+    """A number in all lanes of a vector."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def alike(element: Any, value: Any) -> ir.VectorType:
+    """A vector of as many lanes as a value has."""
+    return ir.VectorType(element, value.type.count)
+
+
 class Mask:
     """Yes or no for each lane."""
 
@@ -158,14 +170,14 @@ class Mask:
 
 
 class Vector:
-    """Float32 lanes. Comparisons are false for NaN."""
+    """Float32 lanes, LANES or more: LLVM cuts longer ones. Comparisons are false for NaN."""
 
     def __init__(self, builder: Any, value: Any):
         self.builder, self.value = builder, value
 
     def of(self, other: Any) -> Any:
         """A vector's value, or a number in all lanes."""
-        return other.value if isinstance(other, Vector) else ir.Constant(VECTOR, [float(other)] * LANES)
+        return other.value if isinstance(other, Vector) else all_lanes(self.value.type, float(other))
 
     def _do(self, name: str, *operands: Any) -> "Vector":
         return Vector(self.builder, getattr(self.builder, name)(*operands, flags=CONTRACT))
@@ -222,7 +234,7 @@ class Vector:
 
     def bits(self) -> "Bits":
         """The bits of each lane."""
-        return Bits(self.builder, self.builder.bitcast(self.value, INTEGERS))
+        return Bits(self.builder, self.builder.bitcast(self.value, alike(I32, self.value)))
 
     def root(self) -> "Vector":
         """The square root of each lane."""
@@ -259,7 +271,7 @@ class Bits:
         self.builder, self.value = builder, value
 
     def _do(self, name: str, other: "Bits | int") -> "Bits":
-        right = other.value if isinstance(other, Bits) else ir.Constant(INTEGERS, [other] * LANES)
+        right = other.value if isinstance(other, Bits) else all_lanes(self.value.type, other)
         return Bits(self.builder, getattr(self.builder, name)(self.value, right))
 
     def __add__(self, other: "Bits | int") -> "Bits":
@@ -282,16 +294,17 @@ class Bits:
 
     def floats(self) -> Vector:
         """What the bits stand for."""
-        return Vector(self.builder, self.builder.bitcast(self.value, VECTOR))
+        return Vector(self.builder, self.builder.bitcast(self.value, alike(F32, self.value)))
 
     def converted(self) -> Vector:
         """Each whole number as a float32."""
-        return Vector(self.builder, self.builder.sitofp(self.value, VECTOR))
+        return Vector(self.builder, self.builder.sitofp(self.value, alike(F32, self.value)))
 
 
 def where(mask: Mask, yes: Any, no: Any) -> Vector:
     """Lane by lane `yes` or `no`: vectors or numbers."""
-    values = [v.value if isinstance(v, Vector) else ir.Constant(VECTOR, [float(v)] * LANES) for v in (yes, no)]
+    kind = alike(F32, mask.value)
+    values = [v.value if isinstance(v, Vector) else all_lanes(kind, float(v)) for v in (yes, no)]
     return Vector(mask.builder, mask.builder.select(mask.value, *values))
 
 
@@ -300,9 +313,9 @@ def maximum(a: Vector, b: Vector) -> Vector:
     return where(a > b, a, b)
 
 
-def number(builder: Any, scalar: Any) -> Vector:
+def number(builder: Any, scalar: Any, kind: Any = VECTOR) -> Vector:
     """A float32 of the program in all lanes."""
-    return Vector(builder, broadcast(builder, scalar))
+    return Vector(builder, broadcast(builder, scalar, kind))
 
 
 def lanes_from(builder: Any, first: Any) -> Vector:
