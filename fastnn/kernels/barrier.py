@@ -1,10 +1,10 @@
 """The work of a phase, claimed chunk by chunk, and a barrier that opens the next phase when all of it is done.
 
 A phase has a number of granules. Each thread has a share of them, and takes from it one half of what is left at a time;
-who has nothing left takes from the others in the same way, in short steps after a moment's wait. The barrier counts
-finished granules, not arrivals: a thread that the system has put aside, or not yet begun, holds up nobody unless amid a
-chunk, and a slower core gets less work. Who has accounted for its granules may do something for itself before it waits.
-Which thread does a granule changes no result.
+who has nothing left takes from the others in the same way. The barrier counts finished granules, not arrivals: a thread
+that the system has put aside, or not yet begun, holds up nobody unless amid a chunk, and a slower core gets less work.
+Who has accounted for its granules may do something for itself before it waits. Which thread does a granule changes no
+result.
 
 Who waits spins for a moment, then sleeps in the kernel: a table row for each system (Linux: futex(2); macOS:
 __ulock_wait, as its C++ library uses; Windows: WaitOnAddress). Each sleep ends by itself after `PATIENCE`, so that not
@@ -30,21 +30,24 @@ from fastnn.kernels.compiling import intrinsic, part
 I32 = ir.IntType(32)
 WORD = ir.IntType(64)
 
-# int32 words of the state, a cache line apart: who waits reads `GENERATION`, the number of the present phase, alone.
-GENERATION, DONE, ABORTED, SLEEPERS = 0, 16, 32, 48
-# From here on a line for each thread, with one int64: (phase << 32) + granules that are gone from the thread's share.
-# In one word, so that who comes from a phase that is over cannot take a granule of another. It is of an earlier phase
-# until someone claims of the share: so nobody has to write to another's line to open a phase.
-GONE = 64
+# int32 words of the state, a cache line apart. `ENDED` counts the phases that ended while someone slept: who sleeps
+# waits for it to change.
+ENDED, ABORTED, SLEEPERS = 0, 16, 32
+# From here on two lines for each thread, with one int64 each, (phase << 32) + granules: those that are gone from its
+# share, and those that it has done itself. In one word, so that who comes from a phase that is over can neither take a
+# granule of another, nor account for one. It is of an earlier phase until there is something to say of this one: so
+# nobody has to write to another's line to open a phase, and a phase takes 0.14 us. With one count for all, and a word
+# that told the present phase, it took 0.56.
+GONE, DONE = 48, 64
+EACH = 32
 
 
 def state_words(threads: int) -> int:
     """How many int32 words the state of so many threads has. They are zero before the first phase, number 0."""
-    return GONE + 16 * threads
+    return GONE + EACH * threads
 
 
 SPINS = 2000  # 50 us on a Zen 4: longer than the threads of a balanced step are apart
-LINGER = 20  # of them until a thread looks what is left of the others' shares
 PATIENCE = 50_000_000  # nanoseconds of one sleep
 
 
@@ -151,9 +154,9 @@ def _emit_pause(builder: Any, *_: Any) -> None:
 INT, LONG, NONE = types.int32, types.int64, types.void
 load_word = _make(INT, INT, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
 store_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
-_release_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "release", 4))
 _add = _make(INT, INT, 1, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
 _load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
+_store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 8))
 _swap_long = _make(types.boolean, LONG, 2, _emit_swap)  # whether the word held what was expected, and holds `value` now
 _wait = _make(NONE, INT, 1, lambda builder, _, address, value: _emit_wait(builder, address, value))
 _wake = _make(NONE, INT, 0, lambda builder, _, address: _emit_wake(builder, address))
@@ -185,7 +188,7 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
     first, last = count * owner // threads, count * (owner + 1) // threads
     if first == last:
         return 0, 0
-    at = state + 4 * (GONE + 16 * owner)
+    at = state + 4 * (GONE + EACH * owner)
     gone = _load_long(at)
     # of an earlier phase: nobody has claimed of this share yet, which has granules, so this phase cannot be over
     while gone >> 32 <= phase:
@@ -202,54 +205,55 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
 
 
 @part
-def finish(state, threads, phase, done, count):  # type: ignore[no-untyped-def]
-    """Account for `done` granules, when a share has nothing left to claim. Who does for the last must `open_next`.
+def is_over(state, threads, phase, count):  # type: ignore[no-untyped-def]
+    """Whether all granules of a phase are done."""
+    done = np.int64(0)
+    for thread in range(threads):
+        word = _load_long(state + 4 * (DONE + EACH * thread))
+        if word >> 32 > phase:
+            return True
+        if word >> 32 == phase:
+            done += word & 0xFFFFFFFF
+    return done >= count
+
+
+@part
+def finish(state, thread, threads, phase, done, count):  # type: ignore[no-untyped-def]
+    """Account for `done` granules, when a share has nothing left to claim.
 
     Parameters
     ----------
     state, threads, phase, count
         As for `claim`; `count` is at least 1.
+    thread : int
+        Whose granules they are.
     done : int
-        How many of them the caller has claimed and done, and not accounted for yet.
+        How many of the phase it has claimed and done in all.
 
     Returns
     -------
     bool
-        Whether the caller accounted for the last.
+        Whether the phase is over.
     """
     if threads == 1:
         return True
-    # who has done nothing may be late, and must not touch what counts the work of another phase by now
-    return done > 0 and _add(state + 4 * DONE, np.int32(done)) + done == count
+    at, word = state + 4 * (DONE + EACH * thread), (phase << 32) + done
+    if done > 0 and _load_long(at) != word:
+        _store_long(at, word)
+        # who is about to sleep has either seen that, or is seen here
+        if load_word(state + 4 * SLEEPERS) > 0 and is_over(state, threads, phase, count):
+            _add(state + 4 * ENDED, ONE)
+            _wake(state + 4 * ENDED)
+    return is_over(state, threads, phase, count)
 
 
 @part
-def open_next(state, threads, phase):  # type: ignore[no-untyped-def]
-    """Open the next phase, when all of `phase` is done, and what the caller alone had to do after it."""
-    if threads == 1:
-        return
-    _release_word(state + 4 * DONE, np.int32(0))
-    store_word(state + 4 * GENERATION, np.int32(phase + 1))
-    if load_word(state + 4 * SLEEPERS) > 0:
-        _wake(state + 4 * GENERATION)
-
-
-@part
-def linger(state, phase):  # type: ignore[no-untyped-def]
-    """Give the others a moment to end a phase, before their granules are taken: mostly they do."""
-    spins = 0
-    while spins < LINGER and load_word(state + 4 * GENERATION) <= phase:
-        _pause(state)
-        spins += 1
-
-
-@part
-def wait(state, threads, phase):  # type: ignore[no-untyped-def]
+def wait(state, threads, phase, count):  # type: ignore[no-untyped-def]
     """Wait until all of a phase is done, after `finish`.
 
     Parameters
     ----------
-    state, threads, phase
+    state, threads, phase, count
         As for `claim`.
 
     Returns
@@ -258,12 +262,15 @@ def wait(state, threads, phase):  # type: ignore[no-untyped-def]
         True if the work is aborted: whoever sees it must return at once.
     """
     spins = 0
-    while threads > 1 and spins < SPINS and load_word(state + 4 * GENERATION) <= phase:
+    while threads > 1 and spins < SPINS and not is_over(state, threads, phase, count):
         _pause(state)
         spins += 1
     if spins == SPINS:
         _add(state + 4 * SLEEPERS, ONE)
-        while load_word(state + 4 * GENERATION) <= phase and load_word(state + 4 * ABORTED) == 0:
-            _wait(state + 4 * GENERATION, np.int32(phase))
+        while True:
+            ended = load_word(state + 4 * ENDED)
+            if is_over(state, threads, phase, count) or load_word(state + 4 * ABORTED) != 0:
+                break
+            _wait(state + 4 * ENDED, ended)
         _add(state + 4 * SLEEPERS, np.int32(-1))
     return load_word(state + 4 * ABORTED) != 0

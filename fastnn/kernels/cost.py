@@ -27,10 +27,6 @@ NEAR_BYTES = 2**19  # of a second-level cache
 # back takes as long as going through them four times, and more of them do not stay in a cache.
 MOVED = 2**20
 
-# Parameters, with padding, up to which one thread updates all of them, where gradients come in pieces: that takes less
-# time than one more phase.
-ALONE = 2048
-
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak
 SPARSE = 0.75  # in a sparse row: it is bound by loads, two a cycle
 VALUE = 8.0  # of finding a value that is not zero, and of sorting it by its column, whatever the width

@@ -7,10 +7,9 @@ A step has two phases, whatever the depth:
 
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
 Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
-fixed pieces of the batch too, and 2 adds them up: cores then exchange less; where they are very few, who ends 1 does 2
-at once, alone. Two more phases are there for some jobs only. Where there are several threads, they mostly share out the
-units of the first layer, before 1. Clipping needs the whole gradient's norm first: its rows are stored, and a last
-phase applies them.
+fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Two more phases are there for some jobs
+only. Where there are several threads, they mostly share out the units of the first layer, before 1. Clipping needs the
+whole gradient's norm first: its rows are stored, and a last phase applies them.
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
@@ -22,14 +21,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import launch, sparse, team
-from fastnn.kernels.barrier import claim, finish, linger, open_next, wait
+from fastnn.kernels.barrier import claim, finish, wait
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
 from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
-    ALONE,
     AT_BARRIER,
     BLOCK,
     BLOCKS,
@@ -86,7 +84,6 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         # the step whose batch this thread has taken for itself, and that whose lists it has sorted
         shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
         by_columns = job[SPARSE] and not job[SCATTERED]
-        alone, finished = job[ALONE] != 0, False  # who finishes the samples does all rows, in the same phase
         for s in range(steps):
             begin, hyper, scale, scaled = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False
             size = min(batch, samples - begin)
@@ -95,14 +92,10 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 count = granules(job, kind, mode, size, threads)
                 if count < 1:
                     continue
-                by_one, mine = alone and kind == ROWS, np.int64(0)
-                for turn in range(np.int64(1) if by_one else threads):  # its own share, then what others have left
-                    done = np.int64(0)
+                mine = np.int64(0)
+                for turn in range(threads):  # its own share, then what others have left
                     while True:
-                        if not by_one:
-                            first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
-                        else:
-                            first, last = np.int64(0), count if finished and done == 0 else np.int64(0)
+                        first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
                         if last == 0:
                             break
                         of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
@@ -127,18 +120,9 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                             if not scaled:
                                 scale, scaled = clip_scale(job), True
                             over_stored(job, first, last, scale, hyper)
-                        done += last - first
-                    if not by_one:
-                        finished = finish(barrier, threads, phase, done, count)
-                    mine += done
-                    if finished:
+                        mine += last - first
+                    if finish(barrier, thread, threads, phase, mine, count):
                         break
-                    if turn == 0 and alone and kind == SAMPLES:
-                        linger(barrier, phase)
-                if alone and kind == SAMPLES:
-                    continue
-                if finished:
-                    open_next(barrier, threads, phase)
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
                 # 10, on two threads took 29.3 ms, so 28.2. Not if it is late: there may be no need of it any more.
                 if shared and kind == SAMPLES and by_columns and taken == s:
@@ -148,7 +132,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     next_size = min(batch, samples - begin - size)
                     take_batch(job, next_size, begin + size, epoch, at_order, scratch_of(job, thread))
                     taken = s + 1
-                if wait(barrier, threads, phase):
+                if wait(barrier, threads, phase, count):
                     return stamp
                 phase += 1
         return stamp

@@ -17,7 +17,7 @@ from numba import types
 
 from fastnn.errors import ConfigError
 from fastnn.kernels import compiling, cpu, launch, team
-from fastnn.kernels.barrier import ABORTED, GENERATION, load_word, state_words, store_word
+from fastnn.kernels.barrier import ABORTED, ENDED, load_word, state_words, store_word
 from fastnn.kernels.threads import available
 from fastnn.layers import aligned_zeros
 
@@ -153,10 +153,10 @@ def make_pass(stamp: int, cache: bool) -> Any:
     def run(thread: int, threads: int, state: int, times: int) -> int:
         for turn in range(times):
             wanted = threads * turn + thread
-            while load_word(state + 4 * GENERATION) != wanted:
+            while load_word(state + 4 * ENDED) != wanted:
                 if load_word(state + 4 * ABORTED) != 0:
                     return stamp
-            store_word(state + 4 * GENERATION, np.int32(wanted + 1))
+            store_word(state + 4 * ENDED, np.int32(wanted + 1))
         return stamp
 
     return run

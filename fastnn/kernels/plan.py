@@ -29,7 +29,7 @@ from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 51
+_place, JOB_WORDS = count(), 50
 # The job's words. AT_: an address; 0 where there is nothing. Those up to AT_FIRST_STATE_2 may differ from call to call.
 (
     AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
@@ -67,7 +67,6 @@ _place, JOB_WORDS = count(), 51
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
     AT_PIECES,  # float32 (PIECES, SIZE): their gradients
     AT_PIECE_TOTALS,  # float64 (PIECES, 8): the sums of their losses and hits, on cache lines of their own
-    ALONE,  # whether one thread takes all rows, as they are few: who has finished the last samples
     NARROW,  # whether samples lie side by side (kernels/narrow.py)
     SIZE,  # of the flat buffer of parameters
     AT_GRANULES,  # int64 (GRANULES, GRANULE_WORDS): all rows of parameters, in pieces that threads claim
@@ -395,7 +394,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     words[FINEST] = cost.finest(net.size)
     words[[PIECES, AT_PIECES, SIZE, NARROW]] = pieces, sums.ctypes.data, net.size, narrow
-    words[[AT_PIECE_TOTALS, ALONE]] = piece_totals.ctypes.data, pieces > 0 and net.size <= cost.ALONE
+    words[AT_PIECE_TOTALS] = piece_totals.ctypes.data
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
     words[AT_OUTPUTS] = address[2 * layers]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data

@@ -8,15 +8,13 @@ from numba import njit
 
 from fastnn.kernels.barrier import (
     ABORTED,
-    DONE,
-    GENERATION,
+    EACH,
     GONE,
     SLEEPERS,
     _swap_long,
     claim,
     finish,
-    linger,
-    open_next,
+    is_over,
     state_words,
     wait,
 )
@@ -31,10 +29,14 @@ def take(state, owner, threads, phase, count):
 
 
 @njit(nogil=True)
-def end(state, threads, phase, done, count):
-    if finish(state, threads, phase, done, count):
-        open_next(state, threads, phase)
-    return wait(state, threads, phase)
+def end(state, thread, threads, phase, done, count):
+    finish(state, thread, threads, phase, done, count)
+    return wait(state, threads, phase, count)
+
+
+@njit(nogil=True)
+def over(state, threads, phase, count):
+    return is_over(state, threads, phase, count)
 
 
 @njit(nogil=True)
@@ -47,20 +49,17 @@ def work(thread, threads, state, counts, did):
     """Count granules in did[thread], by phases. Returns how many were missing when a phase was over; -1: abort."""
     missing = 0
     for phase in range(len(counts)):
+        done = 0
         for turn in range(threads):
-            done = 0
             while True:
                 first, last = claim(state, (thread + turn) % threads, threads, phase, counts[phase])
                 if last == 0:
                     break
                 did[thread, phase, first:last] += 1
                 done += last - first
-            if finish(state, threads, phase, done, counts[phase]):
-                open_next(state, threads, phase)
+            if finish(state, thread, threads, phase, done, counts[phase]):
                 break
-            if turn == 0:
-                linger(state, phase)
-        if wait(state, threads, phase):
+        if wait(state, threads, phase, counts[phase]):
             return -1
         missing += counts[phase] - did[:, phase].sum()
     return missing
@@ -95,8 +94,9 @@ class Crew:
         """All is done once, and nobody went on before."""
         assert self.found == [0] * self.threads
         np.testing.assert_array_equal(self.did.sum(axis=0), np.arange(self.counts.max()) < self.counts[:, None])
-        assert self.state[DONE] == self.state[SLEEPERS] == self.state[ABORTED] == 0
-        assert self.state[GENERATION] == (len(self.counts) if self.threads > 1 else 0)
+        assert self.state[SLEEPERS] == self.state[ABORTED] == 0
+        last = len(self.counts) - 1
+        assert self.threads == 1 or over(self.at, self.threads, last, self.counts[last])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])  # more than there are cores: some must sleep
@@ -126,9 +126,9 @@ def test_who_comes_late_catches_up():
     assert first < last
     started = [crew.asleep(0), crew.start(2)]
     started[1].join(0.05)
-    assert crew.state[GENERATION] == 60
+    assert not over(crew.at, 3, 60, COUNTS[60])
     crew.did[1, 60, first:last] += 1
-    assert not end(crew.at, 3, 60, last - first, COUNTS[60])
+    assert not end(crew.at, 1, 3, 60, last - first, COUNTS[60])
     for thread in started:
         thread.join(60)
     crew.found[1] = ahead.found[1]
@@ -145,47 +145,58 @@ def test_a_claim_in_a_phase_that_is_over_takes_nothing_of_the_present_one(owner,
         for other in range(3):
             while take(crew.at, other, 3, phase, 9)[1]:
                 pass
-        assert not end(crew.at, 3, phase, 9, 9)
+        assert not end(crew.at, 0, 3, phase, 9, 9)
     if begun:
         assert take(crew.at, owner, 3, 2, 9)[1] > 0
     before = crew.state.copy()
     for phase in range(2):
         assert take(crew.at, owner, 3, phase, 9) == (0, 0)
-        assert not end(crew.at, 3, phase, 0, 9)
+        assert not end(crew.at, 1, 3, phase, 0, 9)
     np.testing.assert_array_equal(crew.state, before)
     assert take(crew.at, owner, 3, 2, 9)[1] > 0
 
 
-def test_who_has_done_nothing_does_not_end_the_present_phase():
+def test_who_comes_late_does_not_end_the_present_phase():
     """Three granules are accounted for: as many as the phase had that the late thread comes from."""
     crew = Crew(2, np.array([3, 4]))
-    assert not end(crew.at, 2, 0, 3, 3)
+    assert not end(crew.at, 0, 2, 0, 3, 3)
     held = take(crew.at, 1, 2, 1, 4)
     assert held == (2, 3)
-    waiter = threading.Thread(target=lambda: crew.found.append(end(crew.at, 2, 1, 3, 4)))
+    waiter = threading.Thread(target=lambda: crew.found.append(end(crew.at, 0, 2, 1, 3, 4)))
     waiter.start()
     while crew.state[SLEEPERS] == 0:
         pass
-    assert not end(crew.at, 2, 0, 0, 3)
-    assert (crew.state[GENERATION], crew.state[DONE]) == (1, 3)
-    assert not end(crew.at, 2, 1, 1, 4)
+    assert not end(crew.at, 1, 2, 0, 0, 3)
+    assert not over(crew.at, 2, 1, 4)
+    assert not end(crew.at, 1, 2, 1, 1, 4)
     waiter.join(60)
     assert crew.found[-1] == 0
-    assert crew.state[GENERATION] == 2
+    assert over(crew.at, 2, 1, 4)
+
+
+def test_granules_of_an_earlier_phase_do_not_count():
+    """Thread 0 has done one of phase 0, thread 1 the other two; in phase 1 only thread 1 has done anything yet."""
+    crew = Crew(2)
+    assert [end(crew.at, 1, 2, 0, 2, 2), end(crew.at, 0, 2, 0, 1, 1)] == [0, 0]
+    assert over(crew.at, 2, 0, 3)
+    assert not over(crew.at, 2, 0, 4)
+    assert not end(crew.at, 1, 2, 1, 2, 2)
+    assert over(crew.at, 2, 0, 4), "who is in phase 1 has seen phase 0 end"
+    assert not over(crew.at, 2, 1, 3)
 
 
 def test_half_of_what_is_left_is_taken():
     state = aligned_zeros(state_words(2), np.int32)
     assert [take(state.ctypes.data, 1, 2, 0, 10) for _ in range(4)] == [(5, 8), (8, 9), (9, 10), (0, 0)]
     assert [take(state.ctypes.data, 0, 2, 0, 10) for _ in range(4)] == [(0, 3), (3, 4), (4, 5), (0, 0)]
-    assert list(state[GONE::16]) == [5, 5]
+    assert list(state[GONE::EACH]) == [5, 5]
 
 
 def test_a_share_of_nothing_is_left_alone():
     state = aligned_zeros(state_words(2), np.int32)
     assert take(state.ctypes.data, 0, 2, 0, 1) == (0, 0)
     assert take(state.ctypes.data, 1, 2, 0, 1) == (0, 1)
-    assert list(state[GONE::16]) == [0, 1]
+    assert list(state[GONE::EACH]) == [0, 1]
 
 
 def test_a_claim_by_what_was_read_before_another_one_fails():
@@ -212,7 +223,7 @@ def test_who_is_done_wakes_who_sleeps():
     take(crew.at, 1, 2, 0, 1)
     waiter = crew.asleep(0)
     crew.did[1, 0, 0] += 1
-    assert not end(crew.at, 2, 0, 1, 1)
+    assert not end(crew.at, 1, 2, 0, 1, 1)
     waiter.join(30)
     assert crew.found[0] == 0
     assert crew.state[SLEEPERS] == 0

@@ -153,21 +153,21 @@ def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kern
 
 # The ways to the gradient of a first layer, and the words of the plan that tell them. Units of a group stand apart: on
 # sparse input where there are several threads, which share them out.
-WORDS = [plan.SPARSE, plan.SCATTERED, plan.IN_PLACE, plan.PIECES, plan.GROUPS, plan.NARROW, plan.ALONE]
+WORDS = [plan.SPARSE, plan.SCATTERED, plan.IN_PLACE, plan.PIECES, plan.GROUPS, plan.NARROW]
 WAYS: dict[str, tuple[dict[str, Any], tuple[bool, ...]]] = {
-    "by columns": ({"widths": (205, 150, 10), "density": 0.1, "batch_size": 40}, (1, 0, 0, 0, 1, 0, 0)),
-    "scattered": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 40}, (1, 1, 0, 0, 1, 0, 0)),
-    "in place": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 20}, (1, 1, 1, 0, 1, 0, 0)),
-    "pieces": ({"widths": (24, 40, 3), "batch_size": 280, "samples": 300}, (0, 0, 0, 1, 0, 0, 1)),
-    "pieces of more": ({"widths": (32, 64, 4), "batch_size": 280, "samples": 300}, (0, 0, 0, 1, 0, 0, 0)),
-    "narrow": ({"widths": (24, 8, 3), "batch_size": 140, "samples": 330}, (0, 0, 0, 1, 0, 1, 1)),
-    "narrow, few samples": ({"widths": (13, 5, 2), "batch_size": 20}, (0, 0, 0, 1, 0, 1, 1)),
-    "narrow, many inputs": ({"widths": (205, 6, 10), "batch_size": 140, "samples": 300}, (0, 0, 0, 1, 0, 1, 0)),
+    "by columns": ({"widths": (205, 150, 10), "density": 0.1, "batch_size": 40}, (1, 0, 0, 0, 1, 0)),
+    "scattered": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 40}, (1, 1, 0, 0, 1, 0)),
+    "in place": ({"widths": (205, 20, 10), "density": 0.1, "batch_size": 20}, (1, 1, 1, 0, 1, 0)),
+    "pieces": ({"widths": (24, 40, 3), "batch_size": 280, "samples": 300}, (0, 0, 0, 1, 0, 0)),
+    "pieces of more": ({"widths": (32, 64, 4), "batch_size": 280, "samples": 300}, (0, 0, 0, 1, 0, 0)),
+    "narrow": ({"widths": (24, 8, 3), "batch_size": 140, "samples": 330}, (0, 0, 0, 1, 0, 1)),
+    "narrow, few samples": ({"widths": (13, 5, 2), "batch_size": 20}, (0, 0, 0, 1, 0, 1)),
+    "narrow, many inputs": ({"widths": (205, 6, 10), "batch_size": 140, "samples": 300}, (0, 0, 0, 1, 0, 1)),
     "narrow, deep": ({"widths": (16, 3, 16, 9, 4), "hidden": ("tanh", "relu", "elu"), "batch_size": 70},
-                     (0, 0, 0, 1, 0, 1, 1)),
-    "by units": ({"widths": (205, 75, 10), "batch_size": 40}, (0, 0, 0, 0, 1, 0, 0)),
-    "by units of one panel": ({"widths": (32, 16, 17), "batch_size": 33}, (0, 0, 0, 0, 1, 0, 0)),
-    "by samples": ({"widths": (205, 75, 10), "batch_size": 40, "dropout": (0.3, 0.0)}, (0,) * 7),
+                     (0, 0, 0, 1, 0, 1)),
+    "by units": ({"widths": (205, 75, 10), "batch_size": 40}, (0, 0, 0, 0, 1, 0)),
+    "by units of one panel": ({"widths": (32, 16, 17), "batch_size": 33}, (0, 0, 0, 0, 1, 0)),
+    "by samples": ({"widths": (205, 75, 10), "batch_size": 40, "dropout": (0.3, 0.0)}, (0,) * 6),
 }  # fmt: skip
 WAY = Case(hidden=("relu",), samples=103, real=False, scaling="scale")
 

@@ -10,7 +10,7 @@ import pytest
 
 from fastnn.errors import ConfigError
 from fastnn.kernels import cpu, limits, team
-from fastnn.kernels.barrier import ABORTED, GENERATION, state_words
+from fastnn.kernels.barrier import ABORTED, ENDED, state_words
 from fastnn.layers import aligned_zeros
 
 
@@ -121,7 +121,7 @@ def test_nothing_is_compiled_at_import():
 def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted():
     run, state = limits.kernel(limits.make_pass), aligned_zeros(state_words(2), np.int32)
     team.in_threads(run, 2, (state.ctypes.data, 321), state)
-    assert state[GENERATION] == 2 * 321
+    assert state[ENDED] == 2 * 321
     state[ABORTED] = 1
     run(0, 2, state.ctypes.data, 1)  # it is not this thread's turn, and never will be
 

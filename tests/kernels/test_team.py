@@ -8,17 +8,16 @@ import pytest
 from numba import njit
 
 from fastnn.kernels import team
-from fastnn.kernels.barrier import finish, open_next, state_words, wait
+from fastnn.kernels.barrier import finish, state_words, wait
 from fastnn.layers import aligned_zeros
 
 
 @njit(nogil=True)
-def meet(state, threads, phases):
+def meet(state, thread, threads, phases):
     """Each thread does one of the granules of each phase, so that all must wait for each other."""
     for phase in range(phases):
-        if finish(state, threads, phase, 1, threads):
-            open_next(state, threads, phase)
-        if wait(state, threads, phase):
+        finish(state, thread, threads, phase, 1, threads)
+        if wait(state, threads, phase, threads):
             return True
     return False
 
@@ -39,7 +38,7 @@ class Kernel:
         self.begun.append(thread)
         if thread == self.bad:
             raise self.error
-        assert meet(self.state.ctypes.data, threads, 2**31 - 2)
+        assert meet(self.state.ctypes.data, thread, threads, 2**31 - 2)
         self.ended.append(thread)
 
 
@@ -122,7 +121,7 @@ def test_a_thread_serves_one_call_after_the_other_and_ends_when_none_comes(monke
 
     def kernel(thread: int, threads: int) -> None:
         seen.append(threading.current_thread())
-        assert not meet(state.ctypes.data, threads, 3)
+        assert not meet(state.ctypes.data, thread, threads, 3)
 
     for _ in range(3):
         state = fresh(2)
@@ -151,7 +150,7 @@ def test_calls_side_by_side_have_threads_of_their_own():
 
     def call() -> None:
         state = fresh(3)
-        team.in_threads(lambda thread, threads: met.append(meet(state.ctypes.data, threads, 200)), 3, (), state)
+        team.in_threads(lambda thread, threads: met.append(meet(state.ctypes.data, thread, threads, 200)), 3, (), state)
 
     callers = [threading.Thread(target=call) for _ in range(4)]
     for caller in callers:
@@ -198,7 +197,7 @@ def test_the_caller_may_go_where_it_could_before():
 
     def kernel(thread: int, threads: int) -> None:
         during[thread] = os.sched_getaffinity(0)
-        assert not meet(state.ctypes.data, threads, 1)
+        assert not meet(state.ctypes.data, thread, threads, 1)
 
     team.in_threads(kernel, 2, (), state)
     assert os.sched_getaffinity(0) == before
