@@ -16,6 +16,7 @@ from fastnn.kernels.vectors import (
     F32,
     LANES,
     VECTOR,
+    WORD,
     Mask,
     Vector,
     at,
@@ -124,11 +125,11 @@ class Columns(Row):
         return v
 
 
-def _turned(b: Any, units: Any, offsets: Sequence[Any], panel: Any, tile: Any, back: bool = False) -> None:
-    """Rows of a panel, at these offsets, become columns of a tile; or `back`."""
+def _turned(b: Any, units: Any, found: Sequence[Any], panel: Any, tile: Any, back: bool = False) -> None:
+    """Rows of a panel, at the offsets that are `found` there, become columns of a tile; or `back`."""
     for first in range(0, PANEL, LANES):
         with b.if_then(b.icmp_signed(">", units, word(first))):
-            rows = [vector_at(b, panel, b.add(offset, word(first))) for offset in offsets]
+            rows = [vector_at(b, panel, b.add(b.load(offset), word(first))) for offset in found]
             columns = [vector_at(b, tile, word(PANEL * (first + m))) for m in range(LANES)]
             source, target = (columns, rows) if back else (rows, columns)
             store(b, transposed(b, load(b, source)), target)
@@ -155,26 +156,32 @@ def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoot
 
         repeat(b, b.sub(word(PANEL), units), 1, [], clear)
 
+    # where each sample's row begins, found only where rows are turned
+    rows = [b.alloca(WORD) for _ in range(LANES)]
+
+    def find_rows(i: Any) -> None:
+        for m, row in enumerate(rows):
+            place = b.add(i, word(m))
+            b.store(b.mul(b.select(b.icmp_signed("<", place, last), place, last), word(PANEL)), row)
+
     def group(i: Any, _: list[Any]) -> list[Any]:
-        places = [b.add(i, word(m)) for m in range(LANES)]
-        places = [b.select(b.icmp_signed("<", place, last), place, last) for place in places]
-        offsets = [b.mul(place, word(PANEL)) for place in places]
         many, more = b.and_(i, word(-PANEL)), b.and_(i, word(PANEL - 1))
         here = b.add(b.mul(many, word(PANEL)), more)
         there = (at(b, pointer, here) for pointer in (z, z if d is None else d))
         columns = [b.select(by_rows, tile, pointer) for tile, pointer in zip(tiles, there, strict=True)]
         with b.if_then(by_rows):
-            _turned(b, units, offsets, z, tiles[0])
+            find_rows(i)
+            _turned(b, units, rows, z, tiles[0])
             if reads:
-                _turned(b, units, offsets, d, tiles[1])
+                _turned(b, units, rows, d, tiles[1])
                 no_padding()
         targets = at(b, t, b.add(b.mul(many, units), more))
         turn(i, Columns(b, units, columns[0], targets, columns[1], *smoothing))
         with b.if_then(b.and_(by_rows, b.icmp_signed("!=", shown, word(0)))):
-            _turned(b, units, offsets, z, tiles[0], back=True)
+            _turned(b, units, rows, z, tiles[0], back=True)
         if d is not None:
             with b.if_then(by_rows):
-                _turned(b, units, offsets, d, tiles[1], back=True)
+                _turned(b, units, rows, d, tiles[1], back=True)
         return []
 
     with b.if_else(b.icmp_signed("<=", units, word(PANEL))) as (fits, wide):
