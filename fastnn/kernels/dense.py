@@ -87,14 +87,19 @@ def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-d
 
 
 @part
-def gradient(w, inputs, jump, first, samples, k, end, p, out):  # type: ignore[no-untyped-def]
-    """What `samples` samples from `first` on give to rows k..end of the gradient: 16 floats a row, at `out`.
+def clear(at, count):  # type: ignore[no-untyped-def]
+    """Set `count` floats to zero."""
+    values = floats(at)
+    for j in range(count):
+        values[j] = F(0)
+
+
+@part
+def add_gradient(w, inputs, jump, first, samples, k, end, p, out):  # type: ignore[no-untyped-def]
+    """Add what `samples` samples from `first` on give to rows k..end of the gradient: 16 floats a row, at `out`.
 
     The rows are all in one panel of inputs, which are at `inputs`, and p is a panel of the outputs.
     """
-    sums = floats(out)
-    for j in range(PANEL * (end - k)):
-        sums[j] = F(0)
     tiles = (end - k + TILE_ROWS - 1) // TILE_ROWS
     for i in range(0, samples, AT_ONCE):
         left = inputs + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))

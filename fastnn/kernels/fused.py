@@ -32,6 +32,7 @@ from fastnn.kernels.plan import (
     BLOCK,
     BLOCKS,
     OF_LAYER,
+    PIECES,
     SCATTERED,
     SPARSE,
     Plan,
@@ -83,7 +84,8 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         barrier, store = job[AT_BARRIER], stores(job, mode)
         # the step whose batch this thread has taken for itself, and that whose lists it has sorted
         shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
-        by_columns = job[SPARSE] and not job[SCATTERED]
+        by_lists = job[SPARSE] and not job[PIECES]
+        by_columns = by_lists and not job[SCATTERED]
         for s in range(steps):
             begin, hyper, scale, scaled = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False
             size = min(batch, samples - begin)
@@ -99,7 +101,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                         if last == 0:
                             break
                         of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
-                        needed = of_first and (shared or (job[SPARSE] and threads > 1))
+                        needed = of_first and (shared or (by_lists and threads > 1))
                         if taken < s and (kind == UNITS or needed):
                             take_batch(job, size, begin, epoch, at_order, scratch_of(job, thread))
                             taken = s

@@ -29,6 +29,7 @@ from fastnn.kernels.plan import (
     AT_W,
     AT_WEIGHTS,
     BEGIN,
+    BLOCK,
     CLIP_NORM,
     COLUMNS,
     END,
@@ -143,16 +144,44 @@ def totals_of(job, number):  # type: ignore[no-untyped-def]
 
 
 @part
-def piece_gradient(job, number, first, last, scratch):  # type: ignore[no-untyped-def]
-    """What samples first..last, piece `number` of the batch, give to all gradients, kept tile by tile."""
-    at = job[AT_PIECES] + FLOAT * number * job[SIZE]
+def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-untyped-def]
+    """Add what `samples` samples from `first` on, a block, give to all gradients to those at `sums`, kept in tiles.
+
+    Those of a piece's first block are `fresh`: nothing is there to be added to.
+    """
     for layer in range(job[LAYERS]):
         w, rows = layer_of(job, layer), layer_of(job, layer)[INPUTS] + 1
+        if layer == 0 and job[SPARSE]:  # of one panel, so that a row of tiles is one of the matrix
+            if fresh:
+                dense.clear(sums, PANEL * rows)
+            sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, sums, np.int64(PANEL), F(1),
+                                    scratch)  # fmt: skip
+            add_rows(1, w[AT_DELTAS] + FLOAT * PANEL * first, job[JUMP], samples, scratch[ROW])
+            total, row = floats(sums + FLOAT * PANEL * w[INPUTS]), floats(scratch[ROW])
+            for j in range(PANEL):
+                total[j] += row[j]
+            continue
         for k in range(0, rows, PANEL):
             end = min(k + PANEL, rows)
             for p in range(w[PANELS]):
-                tile = at + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
-                dense.gradient(w, inputs_of(job, layer, scratch), job[JUMP], first, last - first, k, end, p, tile)
+                tile = sums + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
+                if fresh:
+                    dense.clear(tile, PANEL * (end - k))
+                dense.add_gradient(w, inputs_of(job, layer, scratch), job[JUMP], first, samples, k, end, p, tile)
+
+
+@part
+def over_piece(job, thread, mode, first, last, begin, epoch, weight, at_order, sums, totals):  # type: ignore[no-untyped-def]
+    """Samples first..last of a batch, a piece, with their gradients at `sums`; losses and hits are added to `totals`.
+
+    Block by block, whose place is the thread's own: what stands between the layers stays in a near cache.
+    """
+    scratch, place = scratch_of(job, thread), np.int64(BLOCK * thread)
+    for start in range(first, last, BLOCK):
+        samples, here = min(BLOCK, last - start), begin + start - place
+        over_samples(job, thread, mode, place, place + samples, here, epoch, weight, at_order, False)
+        add_gradient(job, place, samples, sums, start == first, scratch)
+        add_losses(job, place, place + samples, at_order + WORD * here, totals)
 
 
 @part
@@ -161,22 +190,22 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
 
     `left` more samples follow the batch.
     """
-    pieces = mode >= GRADIENT and job[PIECES] > 0
-    for piece in range(first, last if pieces else first + 1):
-        scratch, of_batch = scratch_of(job, thread), at_order + WORD * begin
-        if pieces and job[NARROW]:
+    if mode < GRADIENT or job[PIECES] == 0:
+        here, there = size * first // count, size * last // count
+        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
+        return
+    for piece in range(first, last):
+        totals = totals_of(job, piece)
+        totals[0] = totals[1] = 0.0
+        if job[NARROW]:
             here, there = narrow.samples_of(job, piece, size)
-            narrow.over_samples(job, here, there, size, begin, left, weight, at_order, scratch)
+            narrow.over_samples(job, here, there, size, begin, left, weight, at_order, scratch_of(job, thread))
             narrow.gradient(job, piece, here, there)
+            add_losses(job, here, there, at_order + WORD * begin, totals)
         else:
-            here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
-            over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
-            if pieces:
-                piece_gradient(job, piece, here, there, scratch)
-        if pieces:
-            totals = totals_of(job, piece)
-            totals[0] = totals[1] = 0.0
-            add_losses(job, here, there, of_batch, totals)
+            here, there = size * piece // count, size * (piece + 1) // count
+            sums = job[AT_PIECES] + FLOAT * piece * job[SIZE]
+            over_piece(job, thread, mode, here, there, begin, epoch, weight, at_order, sums, totals)
 
 
 @part
@@ -203,7 +232,8 @@ def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-un
                 add_pieces(job, w, k, end - k, p, scratch[TILE])
             else:
                 fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p), w[ROW_STEP], end - k)
-                dense.gradient(w, inputs, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
+                dense.clear(scratch[TILE], PANEL * (end - k))
+                dense.add_gradient(w, inputs, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
             if layer == 0 and job[GROUPS]:  # a group is one panel here
                 pass_on_group(job, granule, k, end - k, scratch[TILE], store, hyper)
             else:
@@ -223,12 +253,10 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
     first, last, p, n = granule[BEGIN], min(granule[END], inputs), granule[FROM_PANEL], granule[OF_PANELS]
     weights, stride = sparse.weights_of(job, granule[OF_GROUP]), sparse.stride_of(job, granule[OF_GROUP])
     if job[SCATTERED] and plain and job[IN_PLACE]:
-        sparse.scatter_gradient(job, w, p, n, size, weights, stride, F(-hyper[RATE]), scratch)
+        sparse.scatter_gradient(job, w, p, n, np.int64(0), size, weights, stride, F(-hyper[RATE]), scratch)
     elif job[SCATTERED]:
-        sums = floats(scratch[SUMS])
-        for k in range(inputs * PANEL * n):
-            sums[k] = F(0)
-        sparse.scatter_gradient(job, w, p, n, size, scratch[SUMS], PANEL * n, F(1), scratch)
+        dense.clear(scratch[SUMS], inputs * PANEL * n)
+        sparse.scatter_gradient(job, w, p, n, np.int64(0), size, scratch[SUMS], PANEL * n, F(1), scratch)
         pass_on_group(job, granule, np.int64(0), inputs, scratch[SUMS], store, hyper)
     elif plain:
         weights += FLOAT * stride * first
@@ -311,7 +339,7 @@ def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-u
     scratch = scratch_of(job, thread)
     for number in range(begin, end):
         granule = granule_of(job, number)
-        if granule[OF_LAYER] == 0 and job[SPARSE]:
+        if granule[OF_LAYER] == 0 and job[SPARSE] and not job[PIECES]:
             sparse_rows(job, granule, size, store, hyper, scratch)
         else:
             dense_rows(job, granule, size, store, hyper, scratch)

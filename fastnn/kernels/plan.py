@@ -301,10 +301,11 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     """Buffers and tables for batches of `batch` samples."""
     net, threads, examples, is_sparse = job.architecture, job.threads, job.examples, sparse(job, batch)
     widths, layers = net.widths, len(net.strides)
-    pieces = 0 if everything or is_sparse else pieces_of(net, batch)
-    narrow = pieces > 0 and is_narrow(net, batch)
+    pieces = 0 if everything else pieces_of(net, batch, is_sparse)
+    narrow = pieces > 0 and not is_sparse and is_narrow(net, batch)
+    rows = threads * BLOCK if pieces and not narrow else batch  # samples that there is place for between the layers
     # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
-    jump = PANEL * PANEL * panels_of(batch) if narrow else PANEL * (batch | 1)
+    jump = PANEL * PANEL * panels_of(batch) if narrow else PANEL * (rows | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
     if not (is_sparse or everything) and shares_units(net, batch):
@@ -315,7 +316,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     # of threads, cut no list whose even and odd values are summed apart
     assert PANELS_APART <= cost.SCATTERED_PANELS
     edges = edges_of(widths[0], max(end - begin for begin, end in parts) if is_sparse and not scattered else 0)
-    granules, squares_of = granules_of(widths, threads, groups, scattered)
+    granules, squares_of = granules_of(widths, threads, 0 if pieces else groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)
     own = {
@@ -329,7 +330,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         FIRST_INPUTS: panels_of(widths[0] + 1) * jump if own_inputs else 0,
         INDEX: most,
         VALUE: most,
-        STARTS: batch * (blocks + 1) if is_sparse else 0,
+        STARTS: rows * (blocks + 1) if is_sparse else 0,
         PAIRS: 0 if scattered else 2 * most,
         BOUNDS: widths[0] + 1 if is_sparse else 0,
     }
@@ -351,10 +352,10 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         scratch[:, FIRST_INPUTS] = address[0]
     for width, size, at in inputs:
         if size:
-            write_ones(memory[(at - memory.ctypes.data) // 4 :], width, batch, jump, narrow)
+            write_ones(memory[(at - memory.ctypes.data) // 4 :], width, rows, jump, narrow)
     table = layer_table(net, address)
     state = aligned_zeros(state_words(threads), np.int32)
-    samples = max(len(examples), 1) if everything else batch
+    samples = max(len(examples), 1) if everything else max(batch, rows)
     words = np.zeros(JOB_WORDS, np.int64)
     group_places = np.zeros((groups, GROUP_WORDS), np.int64)
     group_places[:, GROUP_BEGIN] = [PANEL * begin for begin, _ in parts]

@@ -89,7 +89,8 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             for k in range(0, w[INPUTS], PANEL):
                 for p in range(w[PANELS]):
                     end = min(k + PANEL, w[INPUTS])
-                    dense.gradient(w, w[AT_INPUTS], job[JUMP], np.int64(0), samples, k, end, p, scratch[TILE])
+                    dense.clear(scratch[TILE], PANEL * (end - k))
+                    dense.add_gradient(w, w[AT_INPUTS], job[JUMP], np.int64(0), samples, k, end, p, scratch[TILE])
         return stamp
 
     return run

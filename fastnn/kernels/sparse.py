@@ -129,9 +129,13 @@ def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type:
 
 
 @part
-def scatter_gradient(job, w, p, panels, samples, matrix, stride, scale, scratch):  # type: ignore[no-untyped-def]
-    """Add `scale` times the gradient, of `panels` panels from p on, to the rows of a matrix."""
-    deltas, starts = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[STARTS]
+def scatter_gradient(job, w, p, panels, first, samples, matrix, stride, scale, scratch):  # type: ignore[no-untyped-def]
+    """Add `scale` times what `samples` samples from `first` on give to the gradient to the rows of a matrix.
+
+    Of `panels` panels from p on.
+    """
+    deltas = w[AT_DELTAS] + FLOAT * (p * job[JUMP] + PANEL * first)
+    starts = scratch[STARTS] + FLOAT * first * (job[BLOCKS] + 1)
     scatter(panels, scratch[INDEX], scratch[VALUE], starts, starts + FLOAT * job[BLOCKS], job[BLOCKS] + 1, samples,
             deltas, job[JUMP], matrix, stride, scale)  # fmt: skip
 
