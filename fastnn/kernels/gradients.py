@@ -177,6 +177,8 @@ def over_piece(job, thread, mode, first, last, begin, epoch, weight, at_order, s
     Block by block, whose place is the thread's own: what stands between the layers stays in a near cache.
     """
     scratch, place = scratch_of(job, thread), np.int64(BLOCK * thread)
+    if first == last:  # of a batch that has fewer samples than pieces
+        dense.clear(sums, job[SIZE])
     for start in range(first, last, BLOCK):
         samples, here = min(BLOCK, last - start), begin + start - place
         over_samples(job, thread, mode, place, place + samples, here, epoch, weight, at_order, False)

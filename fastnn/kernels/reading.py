@@ -213,10 +213,8 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
         for part, pointer in enumerate(row_of(b, to)):
             place, there = b.add(k, word(LANES * part)), None
             if left is not None:
-                numbers, end = (
-                    ir.Constant(lanes, [LANES * part + lane for lane in range(LANES)]),
-                    broadcast(b, left, lanes),
-                )
+                numbers = ir.Constant(lanes, [LANES * part + lane for lane in range(LANES)])
+                end = broadcast(b, left, lanes)
                 there = b.icmp_signed("<", numbers, end)
             value = _taken(b, at(b, x, place), raw, there)
             value = value if floats else b.uitofp(value, VECTOR)
