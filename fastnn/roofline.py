@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn.kernels import backend, cpu, limits, probes
 from fastnn.kernels.job import Job
-from fastnn.kernels.plan import prepare
+from fastnn.kernels.plan import PIECES, prepare
 from fastnn.layers import Dense, Input, aligned_zeros
 from fastnn.network import Network
 
@@ -166,7 +166,9 @@ def _layer(name: str, shape: Shape, jobs: list[Job], values: int, read: int) -> 
     Bytes: the I O weights or their gradient, the B O outputs or deltas, and `read` floats besides, each once.
     """
     (inputs, outputs), samples, threads = shape.widths, shape.batch, len(jobs)
-    operands = [(int(prepare(job, samples, False).words.ctypes.data), samples) for job in jobs]
+    plans = [prepare(job, samples, False) for job in jobs]
+    assert not any(plan.words[PIECES] for plan in plans), "a batch in pieces leaves but its last blocks"
+    operands = [(int(plan.words.ctypes.data), samples) for plan in plans]
     size = 4 * (inputs * outputs + samples * outputs + read)
     flops = 2.0 * values * outputs
     return Work(probes.probe(name), operands, threads * flops, float(threads * size), size, tuple(jobs))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import roofline
-from fastnn.kernels import cpu, limits, probes
+from fastnn.kernels import cpu, limits, plan, probes
 from fastnn.kernels.cost import scatter_pays
 from fastnn.kernels.plan import AT_DELTAS, AT_INPUTS, AT_OUTPUTS, SUMS, TILE, prepare
 from fastnn.kernels.simd import PANELS_AT_ONCE
@@ -117,6 +117,12 @@ def test_training_is_done(monkeypatch):
 LAYER = Shape((35, 20), 150)  # more samples than a block, and neither inputs nor outputs whole panels
 
 
+@pytest.fixture
+def whole_batch(monkeypatch):
+    """No pieces, as in the layers of the table, which are larger: then a step leaves all samples."""
+    monkeypatch.setattr(plan, "pieces_of", lambda *_: 0)
+
+
 def memory(address: int, size: int) -> np.ndarray:
     """The floats at an address, to be read and written."""
     return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))
@@ -124,9 +130,9 @@ def memory(address: int, size: int) -> np.ndarray:
 
 def panels(job, layer, place, width):
     """A layer's inputs or deltas (B, width), copied, and the memory that they stand in."""
-    plan = prepare(job, job.batch_size, False)
+    found = prepare(job, job.batch_size, False)
     jump = 16 * (job.batch_size | 1)
-    held = memory(int(plan.kept[0][layer, place]), -(-width // 16) * jump)
+    held = memory(int(found.kept[0][layer, place]), -(-width // 16) * jump)
     rows = held.reshape(-1, jump)[:, : 16 * job.batch_size].reshape(-1, job.batch_size, 16)
     return rows.transpose(1, 0, 2).reshape(job.batch_size, -1)[:, :width].copy(), held
 
@@ -140,6 +146,7 @@ def weights(job, layer):
     return rows[:-1], rows[-1]
 
 
+@pytest.mark.usefixtures("whole_batch")
 def test_forward_forms_all_of_z():
     work = roofline._dense("forward", LAYER, 2)
     assert work.flops == 2 * 2 * 150 * 35 * 20
@@ -156,6 +163,7 @@ def test_forward_forms_all_of_z():
         np.testing.assert_allclose(found, a @ W + b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("whole_batch")
 def test_the_way_back_forms_all_deltas_below():
     work = roofline._dense("backward", LAYER, 1)
     assert work.flops == 2 * 150 * 35 * 20
@@ -173,6 +181,7 @@ def scratch(job, place, size):
     return memory(int(prepare(job, job.batch_size, False).kept[1][0, place]), size)
 
 
+@pytest.mark.usefixtures("whole_batch")
 def test_the_gradient_ends_with_the_last_rows_and_panel():
     work = roofline._dense("gradient", LAYER, 1)
     assert work.flops == 2 * 150 * 35 * 20

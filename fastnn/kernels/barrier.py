@@ -238,13 +238,14 @@ def finish(state, thread, threads, phase, done, count):  # type: ignore[no-untyp
     if threads == 1:
         return True
     at, word = state + 4 * (DONE + EACH * thread), (phase << 32) + done
-    if done > 0 and _load_long(at) != word:
+    told = done > 0 and _load_long(at) != word
+    if told:
         _store_long(at, word)
-        # who is about to sleep has either seen that, or is seen here
-        if load_word(state + 4 * SLEEPERS) > 0 and is_over(state, threads, phase, count):
-            _add(state + 4 * ENDED, ONE)
-            _wake(state + 4 * ENDED)
-    return is_over(state, threads, phase, count)
+    over = is_over(state, threads, phase, count)
+    if told and over and load_word(state + 4 * SLEEPERS) > 0:  # who is about to sleep has either seen it, or is seen
+        _add(state + 4 * ENDED, ONE)
+        _wake(state + 4 * ENDED)
+    return over
 
 
 @part
@@ -261,16 +262,21 @@ def wait(state, threads, phase, count):  # type: ignore[no-untyped-def]
     bool
         True if the work is aborted: whoever sees it must return at once.
     """
-    spins = 0
-    while threads > 1 and spins < SPINS and not is_over(state, threads, phase, count):
-        _pause(state)
+    spins, asleep = 0, False
+    while threads > 1:
+        ended = load_word(state + 4 * ENDED)
+        if is_over(state, threads, phase, count):
+            break
         spins += 1
-    if spins == SPINS:
-        _add(state + 4 * SLEEPERS, ONE)
-        while True:
-            ended = load_word(state + 4 * ENDED)
-            if is_over(state, threads, phase, count) or load_word(state + 4 * ABORTED) != 0:
-                break
+        if spins < SPINS:
+            _pause(state)
+        elif load_word(state + 4 * ABORTED) != 0:
+            break
+        elif asleep:
             _wait(state + 4 * ENDED, ended)
+        else:  # look once more, now that who ends the phase will see it
+            _add(state + 4 * SLEEPERS, ONE)
+            asleep = True
+    if asleep:
         _add(state + 4 * SLEEPERS, np.int32(-1))
     return load_word(state + 4 * ABORTED) != 0

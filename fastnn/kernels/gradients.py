@@ -171,43 +171,34 @@ def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-
 
 
 @part
-def over_piece(job, thread, mode, first, last, begin, epoch, weight, at_order, sums, totals):  # type: ignore[no-untyped-def]
-    """Samples first..last of a batch, a piece, with their gradients at `sums`; losses and hits are added to `totals`.
-
-    Block by block, whose place is the thread's own: what stands between the layers stays in a near cache.
-    """
-    scratch, place = scratch_of(job, thread), np.int64(BLOCK * thread)
-    if first == last:  # of a batch that has fewer samples than pieces
-        dense.clear(sums, job[SIZE])
-    for start in range(first, last, BLOCK):
-        samples, here = min(BLOCK, last - start), begin + start - place
-        over_samples(job, thread, mode, place, place + samples, here, epoch, weight, at_order, False)
-        add_gradient(job, place, samples, sums, start == first, scratch)
-        add_losses(job, place, place + samples, at_order + WORD * here, totals)
-
-
-@part
 def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
     """Granules first..last, of `count`, of a batch's samples (see `over_samples`), and the gradients of its pieces.
 
+    A piece goes block by block, whose place is the thread's own: what stands between the layers stays in a near cache.
     `left` more samples follow the batch.
     """
-    if mode < GRADIENT or job[PIECES] == 0:
-        here, there = size * first // count, size * last // count
-        over_samples(job, thread, mode, here, there, begin, epoch, weight, at_order, ready)
-        return
-    for piece in range(first, last):
+    pieces, scratch = mode >= GRADIENT and job[PIECES] > 0, scratch_of(job, thread)
+    for piece in range(first, last if pieces else first + 1):
         totals = totals_of(job, piece)
-        totals[0] = totals[1] = 0.0
-        if job[NARROW]:
+        if pieces:
+            totals[0] = totals[1] = 0.0
+        if pieces and job[NARROW]:
             here, there = narrow.samples_of(job, piece, size)
-            narrow.over_samples(job, here, there, size, begin, left, weight, at_order, scratch_of(job, thread))
+            narrow.over_samples(job, here, there, size, begin, left, weight, at_order, scratch)
             narrow.gradient(job, piece, here, there)
             add_losses(job, here, there, at_order + WORD * begin, totals)
-        else:
-            here, there = size * piece // count, size * (piece + 1) // count
-            sums = job[AT_PIECES] + FLOAT * piece * job[SIZE]
-            over_piece(job, thread, mode, here, there, begin, epoch, weight, at_order, sums, totals)
+            continue
+        here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
+        sums, step = job[AT_PIECES] + FLOAT * piece * job[SIZE], np.int64(BLOCK) if pieces else there - here
+        if pieces and here == there:  # of a batch that has fewer samples than pieces
+            dense.clear(sums, job[SIZE])
+        for start in range(here, there, max(step, 1)):
+            samples, place = min(step, there - start), np.int64(BLOCK * thread) if pieces else start
+            order_begin = begin + start - place  # where a sample at place 0 would stand in the order
+            over_samples(job, thread, mode, place, place + samples, order_begin, epoch, weight, at_order, ready)
+            if pieces:
+                add_gradient(job, place, samples, sums, start == here, scratch)
+                add_losses(job, place, place + samples, at_order + WORD * order_begin, totals)
 
 
 @part

@@ -64,6 +64,7 @@ from fastnn.layers import LANES as PANEL
 
 F = np.float32
 FLOAT, WORD, LINE = 4, 8, 64  # bytes; of a cache line
+PANEL_BITS = PANEL.bit_length() - 1
 
 
 @part
@@ -125,35 +126,24 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
 
 
 @fast
-def take_target(job, row, units, t):  # type: ignore[no-untyped-def]
-    """The targets of a row of the data, at t."""
-    t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
-    for o in range(units):
-        t[o] = targets[units * row + o] if job[AT_TARGETS] else F(0)
-    if job[AT_LABELS]:
-        t[labels[row]] = F(1)
+def take_targets(job, rows, samples, bits, units, t):  # type: ignore[no-untyped-def]
+    """The targets of some rows of the data, at t: unit by unit, 2**bits samples side by side.
 
-
-@fast
-def take_targets(job, rows, samples, units, t):  # type: ignore[no-untyped-def]
-    """The targets of some rows of the data, at t: unit by unit, 16 samples side by side.
-
-    The last sample stands in for those that the last 16 lack.
+    The last sample stands in for those that the last group of samples lacks.
     """
-    t, labels, targets, last = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS]), samples - 1
-    for first in range(0, samples, PANEL):
-        at = first * units
+    t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
+    side_by_side = 1 << bits
+    places = (samples + side_by_side - 1) >> bits << bits
+    if not job[AT_TARGETS]:
+        for j in range(units * places):
+            t[j] = F(0)
+    for i in range(places):
+        row, at = rows[min(i, samples - 1)], (i >> bits << bits) * units + (i & (side_by_side - 1))
         if job[AT_TARGETS]:
-            for i in range(PANEL):
-                row = rows[min(first + i, last)]
-                for o in range(units):
-                    t[at + PANEL * o + i] = targets[units * row + o]
-            continue
-        for i in range(PANEL):
-            t[at + i] = F(labels[rows[min(first + i, last)]]) if job[AT_LABELS] else F(-1)
-        for o in range(units - 1, -1, -1):  # unit 0 at last, where the labels stand
-            for i in range(PANEL):
-                t[at + PANEL * o + i] = F(1) if t[at + i] == F(o) else F(0)
+            for o in range(units):
+                t[at + side_by_side * o] = targets[units * row + o]
+        elif job[AT_LABELS]:
+            t[at + side_by_side * labels[row]] = F(1)
 
 
 @part
@@ -193,12 +183,12 @@ def finish_outputs(job, first, last, begin, weight, mode, at_order, scratch):  #
         share[i] = F(0) if job[NARROW] else share[last - first - 1]
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
-        take_targets(job, rows, last - first, units, t)
+        take_targets(job, rows, last - first, np.int64(PANEL_BITS), units, t)
         judge_samples(job, w, alpha, last - first, slot, mode, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
-        take_target(job, rows[i], units, t)
+        take_targets(job, words(at_order + WORD * (begin + first + i)), np.int64(1), np.int64(0), units, t)
         for p in range(panels):
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):

@@ -30,7 +30,7 @@ from fastnn.kernels.plan import (
     SUMS,
     TILE,
 )
-from fastnn.kernels.simd import TILE_ROWS, floats, tile_by_samples, tile_by_units, words
+from fastnn.kernels.simd import TILE_ROWS, tile_by_samples, tile_by_units, words
 from fastnn.layers import LANES as PANEL
 
 __all__ = ["PANEL", "PROBES", "TILE_ROWS", "probe"]
@@ -133,10 +133,9 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
             for group in range(job[GROUPS]):
                 p, n = sparse.group_of(job, w, group)
                 if job[SCATTERED]:
-                    sums = floats(scratch[SUMS])
-                    for k in range(w[INPUTS] * PANEL * n):
-                        sums[k] = np.float32(0)
-                    sparse.scatter_gradient(job, w, p, n, samples, scratch[SUMS], PANEL * n, np.float32(1), scratch)
+                    dense.clear(scratch[SUMS], w[INPUTS] * PANEL * n)
+                    sparse.scatter_gradient(job, w, p, n, np.int64(0), samples, scratch[SUMS], PANEL * n, np.float32(1),
+                                            scratch)  # fmt: skip
                     continue
                 for k in range(0, w[INPUTS], COLUMNS):
                     sparse.sum_columns(job, w, k, min(k + COLUMNS, w[INPUTS]), p, n, scratch[TILE], scratch)
