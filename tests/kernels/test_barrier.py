@@ -9,6 +9,7 @@ from numba import njit
 from fastnn.kernels.barrier import (
     ABORTED,
     EACH,
+    ENDED,
     GONE,
     SLEEPERS,
     _swap_long,
@@ -224,6 +225,7 @@ def test_who_is_done_wakes_who_sleeps():
     waiter = crew.asleep(0)
     crew.did[1, 0, 0] += 1
     assert not end(crew.at, 1, 2, 0, 1, 1)
+    assert crew.state[ENDED] == 1, "who sleeps would only wake when its patience ends"
     waiter.join(30)
     assert crew.found[0] == 0
     assert crew.state[SLEEPERS] == 0
