@@ -1,5 +1,6 @@
 """The training loop: epochs, steps, validation, interrupts, and the exact point to go on from."""
 
+import math
 import signal
 import threading
 import time
@@ -393,12 +394,13 @@ class Fit:
         return self.epoch * self.steps
 
     def _check_loss(self) -> None:
-        if not np.isfinite(self.totals.loss):
+        if not math.isfinite(self.totals.loss):
             raise self._diverged("loss")
 
     def _check_weights(self) -> None:
         """Before they may be kept: to read them after each slice took 1.5% of an epoch of 784-2500-2000-..."""
-        for what, values in (("weights", self.network.flat), ("state of the optimizer", self.job.state)):
+        state = [("state of the optimizer", slot) for slot in self.job.state]
+        for what, values in (("weights", self.network.flat), *state):
             if not np.isfinite(values).all():
                 raise self._diverged(what)
 
