@@ -191,10 +191,13 @@ CLASSES = 10  # outputs of the layer above one that reads sparse inputs
 def _sparse(name: str, shape: Shape, threads: int) -> Work:
     """One kernel of a first layer on sparse inputs. Read besides: each value and its column."""
     jobs = _after_a_step(Shape((*shape.widths, CLASSES), shape.batch, shape.density), "relu", threads)
-    values = int(
-        np.count_nonzero(jobs[0].examples.X.take(np.arange(shape.batch), axis=0))
-    )  # the step's; all threads have the same
-    return _layer(name, shape, jobs, values, 2 * values)
+    order = np.arange(shape.batch)  # the step's; all threads have the same
+    values = int(np.count_nonzero(jobs[0].examples.X.take(order, axis=0)))
+    work = _layer(name, shape, jobs, values, 2 * values)
+    if name == "sparse gradient":
+        operands = [(*each, int(order.ctypes.data)) for each in work.operands]
+        work = work._replace(operands=operands, kept=(*work.kept, order))
+    return work
 
 
 TILE_DEPTH = 128  # what both sides of a tile take is half of a first-level cache of 32 KiB; 256 would fill it

@@ -208,7 +208,7 @@ def test_sparse_kernels_work_on_the_values_of_the_step(outputs):
     x = (x / 255).astype(np.float32)
     np.testing.assert_allclose(panels(job, 1, AT_INPUTS, outputs)[0], x @ W + b, rtol=1e-4, atol=1e-5)
 
-    (job,), (mine,) = back.kept, back.operands
+    (job, _), (mine,) = back.kept, back.operands
     expected = x.T @ panels(job, 0, AT_DELTAS, outputs)[0]
     back.kernel(*mine, 2)
     if scatter_pays(outputs):

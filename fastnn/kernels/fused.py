@@ -30,7 +30,6 @@ from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_BARRIER,
     BLOCK,
-    BLOCKS,
     OF_LAYER,
     PIECES,
     SCATTERED,
@@ -115,7 +114,9 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                             if first == 0:
                                 add_up(job, size, weight, at_order + 8 * begin)
                             if of_first and by_columns and sorted_ < s:
-                                sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
+                                sparse.sort_by_column(
+                                    job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread)
+                                )
                                 sorted_ = s
                             over_rows(job, thread, first, last, size, store, hyper)
                         else:
@@ -128,7 +129,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
                 # 10, on two threads took 29.3 ms, so 28.2. Not if it is late: there may be no need of it any more.
                 if shared and kind == SAMPLES and by_columns and taken == s:
-                    sparse.sort_by_column(layer_of(job, 0), size, job[BLOCKS], scratch_of(job, thread))
+                    sparse.sort_by_column(job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread))
                     sorted_ = s
                 if shared and kind == ROWS and mine > 0 and s + 1 < steps:
                     next_size = min(batch, samples - begin - size)

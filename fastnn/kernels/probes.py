@@ -19,7 +19,6 @@ from fastnn.kernels.plan import (
     AT_INPUTS,
     AT_OUTPUTS,
     BLOCK,
-    BLOCKS,
     COLUMNS,
     GROUPS,
     INPUTS,
@@ -119,17 +118,18 @@ def make_sparse_forward(stamp: int, cache: bool) -> Any:
 def make_sparse_gradient(stamp: int, cache: bool) -> Any:
     """The gradient of the first layer's W, by the way that the job's plan has chosen; its inputs must be sparse.
 
-    Sample by sample it is kept; by columns, each 16 of them overwrite those before.
+    The batch is the first of the order, whose address stands before the times. Sample by sample the gradient is kept;
+    by columns, each 16 of them overwrite those before.
     """
 
     @kernel(cache)
-    def run(at_job: int, samples: int, times: int) -> int:
+    def run(at_job: int, samples: int, at_order: int, times: int) -> int:
         whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, 0)
             if not job[SCATTERED]:
-                sparse.sort_by_column(w, samples, job[BLOCKS], scratch)
+                sparse.sort_by_column(job, w, samples, np.int64(0), at_order, scratch)
             for group in range(job[GROUPS]):
                 p, n = sparse.group_of(job, w, group)
                 if job[SCATTERED]:
@@ -183,7 +183,7 @@ PROBES: dict[str, tuple[Callable[[int, bool], Any], int]] = {
     "backward": (make_backward, 3),
     "gradient": (make_gradient, 3),
     "sparse forward": (make_sparse_forward, 3),
-    "sparse gradient": (make_sparse_gradient, 3),
+    "sparse gradient": (make_sparse_gradient, 4),
     "tile by samples": (make_tile_by_samples, 5),
     "tile by units": (make_tile_by_units, 5),
 }

@@ -27,6 +27,7 @@ from fastnn.kernels.vectors import (
     at,
     broadcast,
     fma,
+    function,
     lane_sums,
     load,
     repeat,
@@ -177,10 +178,9 @@ copy_panel = family("at_from stride count at_to", [1], _copy)
 def fetch(b: Any, pointer: Any) -> None:
     """The cache line at a pointer will be read soon."""
     byte = BYTE.as_pointer()
-    kind, name = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
-    function = b.module.globals.get(name) or ir.Function(b.module, kind, name)
+    prefetch = function(b, "llvm.prefetch.p0", ir.VoidType(), [byte, I32, I32, I32])
     hints = [ir.Constant(I32, value) for value in (0, 3, 1)]  # to read, to all caches, data
-    b.call(function, [b.bitcast(pointer, byte), *hints])
+    b.call(prefetch, [b.bitcast(pointer, byte), *hints])
 
 
 def _fetch(b: Any, size: int, at_from: Any, stride: Any, count: Any) -> None:

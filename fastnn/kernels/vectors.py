@@ -35,15 +35,16 @@ def word(value: int) -> ir.Constant:
     return ir.Constant(WORD, value)
 
 
+def function(builder: Any, name: str, result: Any, kinds: Sequence[Any]) -> Any:
+    """LLVM's own function of this name: llvmlite's declare_intrinsic knows no vectors."""
+    return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, kinds), name)
+
+
 def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c. Declared by name: llvmlite's declare_intrinsic knows no vectors."""
+    """a * b + c."""
     if not FUSED:
         return builder.fadd(builder.fmul(a, b), c)
-    name = f"llvm.fma.v{LANES}f32"
-    function = builder.module.globals.get(name) or ir.Function(
-        builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name
-    )
-    return builder.call(function, [a, b, c])
+    return builder.call(function(builder, f"llvm.fma.v{LANES}f32", VECTOR, [VECTOR] * 3), [a, b, c])
 
 
 def broadcast(builder: Any, scalar: Any, kind: Any = VECTOR) -> Any:
@@ -75,12 +76,19 @@ def store(builder: Any, values: Sequence[Any], pointers: Sequence[Any]) -> None:
         builder.store(value, pointer, align=4)
 
 
+def load_some(builder: Any, pointer: Any, align: int, there: Any) -> Any:
+    """The lanes of a vector that are there, zero in the others, whose memory is not touched."""
+    kind = pointer.type.pointee
+    name = f"llvm.masked.load.v{kind.count}{'f32' if kind.element is F32 else 'i8'}.p0"
+    masked = function(builder, name, kind, [pointer.type, I32, there.type, kind])
+    return builder.call(masked, [pointer, ir.Constant(I32, align), there, ir.Constant(kind, None)])
+
+
 def store_some(builder: Any, value: Any, pointer: Any, there: Any) -> None:
     """Store the lanes of a vector that are there; the memory of the others is not touched."""
-    name = f"llvm.masked.store.v{LANES}f32.p0"
-    kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, I32, there.type])
-    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    builder.call(function, [value, pointer, ir.Constant(I32, 4), there])
+    kinds = [VECTOR, pointer.type, I32, there.type]
+    masked = function(builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), kinds)
+    builder.call(masked, [value, pointer, ir.Constant(I32, 4), there])
 
 
 def repeat(
@@ -110,13 +118,13 @@ def repeat(
 def transposed(builder: Any, held: Sequence[Any]) -> list[Any]:
     """Vectors as the rows of a matrix; its columns. By swaps of ever smaller corners.
 
-    Of fewer than LANES vectors, a power of two, each run of so many lanes is a matrix of its own.
+    Of fewer vectors than they have lanes, a power of two, each run of so many lanes is a matrix of its own.
     """
-    found = list(held)
+    found, lanes = list(held), range(held[0].type.count)
     for step in (2**bit for bit in reversed(range(len(held).bit_length() - 1))):
-        low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
-        high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
-        masks = [ir.Constant(ir.VectorType(I32, LANES), lanes) for lanes in (low, high)]
+        low = [lane if not lane & step else len(lanes) + lane - step for lane in lanes]
+        high = [lane + step if not lane & step else len(lanes) + lane for lane in lanes]
+        masks = [ir.Constant(ir.VectorType(I32, len(lanes)), places) for places in (low, high)]
         for i in (i for i in range(len(held)) if not i & step):
             pair = found[i], found[i + step]
             found[i], found[i + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
@@ -238,9 +246,8 @@ class Vector:
 
     def root(self) -> "Vector":
         """The square root of each lane."""
-        name, module = f"llvm.sqrt.v{LANES}f32", self.builder.module
-        function = module.globals.get(name) or ir.Function(module, ir.FunctionType(VECTOR, [VECTOR]), name)
-        return Vector(self.builder, self.builder.call(function, [self.value]))
+        root = function(self.builder, f"llvm.sqrt.v{LANES}f32", VECTOR, [VECTOR])
+        return Vector(self.builder, self.builder.call(root, [self.value]))
 
     def _fold(self, combine: Callable[["Vector", "Vector"], "Vector"]) -> "Vector":
         """All lanes combined, in all lanes: halves crosswise, then quarters, ..."""

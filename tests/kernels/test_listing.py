@@ -1,4 +1,4 @@
-"""Lists of the values that are not zero: each form of `list_values` against NumPy."""
+"""The values that are not zero, row by row and by columns: each form against NumPy."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from fastnn.kernels.families import whole
-from fastnn.kernels.reading import ALIKE, BYTES, CHUNK, FLOATS, list_values
+from fastnn.kernels.listing import CHUNK, COMPRESSED, MOST_SORTED, list_values, sort_columns
+from fastnn.kernels.reading import ALIKE, BYTES, FLOATS
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,37 @@ def test_nothing_behind_the_last_row_is_read_into_the_lists(run, kind):
     index, value, start = np.zeros(90, np.int32), np.zeros(90, np.float32), np.zeros(2, np.int32)
     run(kind, *(a.ctypes.data for a in (x, scale)), 0, 70, *(a.ctypes.data for a in (index, value, start)))
     assert start[1] == 70
+
+
+@pytest.fixture(scope="module")
+def sort():
+    @njit
+    def call(x: int, order: int, samples: int, scale: int, inputs: int, pairs: int, bounds: int) -> None:
+        whole()
+        sort_columns(1, x, order, samples, scale, inputs, pairs, bounds)
+
+    return call
+
+
+@pytest.mark.skipif(not COMPRESSED, reason="this CPU does not move the bytes that a mask names: lists are sorted")
+@given(
+    st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 100, MOST_SORTED - 1, MOST_SORTED])),
+    st.integers(1, 200),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_values_of_a_batch_are_sorted_by_columns(sort, samples, inputs, density, seed):
+    rng = np.random.default_rng(seed)
+    x = (rng.integers(1, 256, (300, inputs)) * (rng.random((300, inputs)) < density)).astype(np.uint8)
+    order, scale = rng.permutation(300)[:samples], np.full(inputs, 0.3, np.float32)
+    batch = x[order]
+    total = np.count_nonzero(batch)
+    pairs, bounds = np.full((total + 64, 2), -1, np.int32), np.full(inputs + 2, -1, np.int32)
+    sort(x.ctypes.data, order.ctypes.data, samples, scale.ctypes.data, inputs, pairs.ctypes.data, bounds.ctypes.data)
+    assert bounds.tolist() == [0, *np.count_nonzero(batch, axis=0).cumsum().tolist(), -1]
+    column, sample = np.nonzero(batch.T)
+    np.testing.assert_array_equal(pairs[:total, 0], sample)
+    values = pairs[:total, 1].copy().view(np.float32)
+    np.testing.assert_array_equal(values, batch[sample, column].astype(np.float32) * scale[0])
+    assert (pairs[total + 16 :] == -1).all()
