@@ -15,6 +15,7 @@ from fastnn.kernels.plan import (
     OUTPUTS,
     PACKED,
     PANEL_STEP,
+    ROW,
     ROW_STEP,
     STRIDE,
     TILE,
@@ -26,6 +27,7 @@ from fastnn.kernels.simd import (
     floats,
     tile_by_samples,
     tile_by_units,
+    tile_descent,
     transpose_panel,
 )
 from fastnn.layers import LANES as PANEL
@@ -35,6 +37,14 @@ FLOAT = 4  # bytes
 AT_ONCE = 128  # samples of a gradient's tile: their rows of two panels stay in the first-level cache
 # Rows of W are read in place by few tiles; more of them pay for a copy whose rows lie next to each other.
 TILES_WORTH_A_COPY = 4
+
+
+@part
+def clear(at, count):  # type: ignore[no-untyped-def]
+    """Set `count` floats to zero."""
+    values = floats(at)
+    for j in range(count):
+        values[j] = F(0)
 
 
 @part
@@ -67,6 +77,7 @@ def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-d
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
     samples = last - first
     tiles = (samples + TILE_ROWS - 1) // TILE_ROWS
+    clear(scratch[ROW], PANEL)
     for p in range((inputs + PANEL - 1) // PANEL):
         for o in range(0, outputs, DEPTH):
             columns = min(DEPTH, outputs - o)
@@ -75,23 +86,12 @@ def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-d
             for tile in range(tiles):
                 i, end = samples * tile // tiles, samples * (tile + 1) // tiles
                 sums = scratch[TILE] + FLOAT * PANEL * i
-                if o == 0:
-                    zeros = floats(sums)
-                    for j in range(PANEL * (end - i)):
-                        zeros[j] = F(0)
+                start, apart = (scratch[ROW], 0) if o == 0 else (sums, PANEL)
                 left = w[AT_DELTAS] + FLOAT * (o // PANEL * jump + PANEL * (first + i))
-                tile_by_samples(end - i, left, jump, scratch[PACKED], PANEL, columns, sums, PANEL, sums)
+                tile_by_samples(end - i, left, jump, scratch[PACKED], PANEL, columns, start, apart, sums)
         factor, sums = floats(below + FLOAT * (p * jump + PANEL * first)), floats(scratch[TILE])
         for j in range(PANEL * samples):
             factor[j] *= sums[j]
-
-
-@part
-def clear(at, count):  # type: ignore[no-untyped-def]
-    """Set `count` floats to zero."""
-    values = floats(at)
-    for j in range(count):
-        values[j] = F(0)
 
 
 @part
@@ -107,3 +107,16 @@ def add_gradient(w, inputs, jump, first, samples, k, end, p, out):  # type: igno
         for tile in range(tiles):
             row, stop = (end - k) * tile // tiles, (end - k) * (tile + 1) // tiles
             tile_by_units(stop - row, left + FLOAT * row, right, min(AT_ONCE, samples - i), out + FLOAT * PANEL * row)
+
+
+@part
+def descend(w, inputs, jump, samples, k, p, rate, scratch):  # type: ignore[no-untyped-def]
+    """Take `rate` times the gradient, summed over all `samples`, from W: a panel of inputs, from k on, and panel p."""
+    last, step = (samples - 1) // AT_ONCE * AT_ONCE, np.int64(0)  # the samples before, which come in tiles of their own
+    clear(scratch[TILE], PANEL * (PANEL if last else 1))
+    if last:
+        add_gradient(w, inputs, jump, np.int64(0), last, k, k + PANEL, p, scratch[TILE])
+        step = np.int64(PANEL)
+    left, right = inputs + FLOAT * (k // PANEL * jump + PANEL * last), w[AT_DELTAS] + FLOAT * (p * jump + PANEL * last)
+    weights = w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
+    tile_descent(PANEL, left, right, samples - last, scratch[TILE], step, weights, w[ROW_STEP], rate)

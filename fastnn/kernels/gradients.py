@@ -64,7 +64,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.rows import UPDATE_CODES, update
 from fastnn.kernels.share import GRADIENT, granule_of
-from fastnn.kernels.simd import add_rows, doubles, fetch_panel, floats, words
+from fastnn.kernels.simd import TILE_ROWS, add_rows, doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -214,10 +214,17 @@ def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
 
 
 @part
+def descends(job, store, hyper):  # type: ignore[no-untyped-def]
+    """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
+    return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
+
+
+@part
 def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """A granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
     layer, last, begin = granule[OF_LAYER], granule[END], granule[FROM_PANEL]
     w, inputs = layer_of(job, layer), inputs_of(job, layer, scratch)
+    at_once = TILE_ROWS == PANEL and descends(job, store, hyper)
     for k in range(granule[BEGIN], last, PANEL):
         end = min(last, k + PANEL)
         for p in range(begin, begin + granule[OF_PANELS]):
@@ -225,18 +232,15 @@ def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-un
                 add_pieces(job, w, k, end - k, p, scratch[TILE])
             else:
                 fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p), w[ROW_STEP], end - k)
+                if at_once and end - k == PANEL:
+                    dense.descend(w, inputs, job[JUMP], size, k, p, F(hyper[RATE]), scratch)
+                    continue
                 dense.clear(scratch[TILE], PANEL * (end - k))
                 dense.add_gradient(w, inputs, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
             if layer == 0 and job[GROUPS]:  # a group is one panel here
                 pass_on_group(job, granule, k, end - k, scratch[TILE], store, hyper)
             else:
                 pass_on(job, w, k, end - k, PANEL * p, np.int64(PANEL), scratch[TILE], store, hyper)
-
-
-@part
-def descends(job, store, hyper):  # type: ignore[no-untyped-def]
-    """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
-    return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
 
 
 @part

@@ -174,6 +174,8 @@ WAYS: dict[str, tuple[dict[str, Any], tuple[bool, ...]]] = {
     "narrow, deep": ({"widths": (16, 3, 16, 9, 4), "hidden": ("tanh", "relu", "elu"), "batch_size": 70},
                      (0, 0, 0, 1, 0, 1)),
     "by units": ({"widths": (205, 75, 10), "batch_size": 40}, (0, 0, 0, 0, 1, 0)),
+    "by units, more samples than a tile": ({"widths": (205, 260, 40), "batch_size": 150, "samples": 200},
+                                           (0, 0, 0, 0, 1, 0)),
     "by units of one panel": ({"widths": (32, 16, 17), "batch_size": 33}, (0, 0, 0, 0, 1, 0)),
     "by samples": ({"widths": (205, 75, 10), "batch_size": 40, "dropout": (0.3, 0.0)}, (0,) * 6),
 }  # fmt: skip
