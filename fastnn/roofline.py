@@ -189,7 +189,7 @@ CLASSES = 10  # outputs of the layer above one that reads sparse inputs
 
 
 def _sparse(name: str, shape: Shape, threads: int) -> Work:
-    """One kernel of a first layer on sparse inputs. Read besides: each value and its column."""
+    """One kernel of a first layer on sparse inputs. Read besides: each value and its column, or its sample."""
     jobs = _after_a_step(Shape((*shape.widths, CLASSES), shape.batch, shape.density), "relu", threads)
     order = np.arange(shape.batch)  # the step's; all threads have the same
     values = int(np.count_nonzero(jobs[0].examples.X.take(order, axis=0)))

@@ -81,7 +81,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         whole()
         job, phase = words(at_job), np.int64(0)
         barrier, store = job[AT_BARRIER], stores(job, mode)
-        # the step whose batch this thread has taken for itself, and that whose lists it has sorted
+        # the step whose batch this thread has taken for itself, and that whose values it has sorted
         shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
         by_lists = job[SPARSE] and not job[PIECES]
         by_columns = by_lists and not job[SCATTERED]

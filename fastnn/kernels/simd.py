@@ -136,17 +136,17 @@ tile_by_samples = family("at_a jump at_w stride depth at_start step at_c", range
 # rows, 16 floats each, next to each other.
 tile_by_units = family("at_a at_d depth at_c", range(1, TILE_ROWS + 1), _tile_by_units)
 
-# (PANEL, a, d, depth, start, step, w, stride, rate): of a whole panel of units, if that is one tile, the step of
-# gradient descent at once: w[m * stride] -= rate * (start[m * step] + sum over i < depth of a[i, m] * d[i]). Epochs of
-# 784-256-128-64-10, batch 100, on two threads: 163 ms, so 157.
-tile_descent = family("at_a at_d depth at_start step at_w stride x_rate", [PANEL] if TILE_ROWS == PANEL else [],
-                      _tile_descent)  # fmt: skip
-
 # The same for 1, 2, 4 and, where there are registers, 8 rows: what suffices, and is a fraction to compile once more.
 MOST_FEW = min(8, 2 ** (TILE_ROWS.bit_length() - 1))
 FEW = [2**bit for bit in range(MOST_FEW.bit_length())]
 few_by_samples = family("at_a jump at_w stride depth at_start step at_c", FEW, _tile_by_samples)
 few_by_units = family("at_a at_d depth at_c", FEW, _tile_by_units)
+
+# (PANEL, a, d, depth, start, step, w, stride, rate): of a whole panel of units, if that is one tile, the step of
+# gradient descent at once: w[m * stride] -= rate * (start[m * step] + sum over i < depth of a[i, m] * d[i]). Epochs of
+# 784-256-128-64-10, batch 100, on two threads: 163 ms, so 157.
+tile_descent = family("at_a at_d depth at_start step at_w stride x_rate", [PANEL] if TILE_ROWS == PANEL else [],
+                      _tile_descent)  # fmt: skip
 
 
 def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d: Any, groups: Any, rows: Any,

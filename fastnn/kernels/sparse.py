@@ -2,15 +2,16 @@
 
 A sample's values are listed with their columns, block of columns by block, by each thread for itself: that takes less
 than waiting for another core's lists. Forward, a list picks rows of W; back, the lists of a batch either scatter the
-deltas into rows of the gradient, or are sorted by column first, and each column's samples pick rows of the deltas.
+deltas into rows of the gradient, or its values are sorted by column, and each column's samples pick rows of the deltas.
 In training threads share out the units: so a core's part of W stays in its cache.
 """
 
 import numpy as np
 
 from fastnn.kernels.compiling import part
+from fastnn.kernels.cost import WORTH_A_RUN
 from fastnn.kernels.inputs import later, row_at
-from fastnn.kernels.listing import COMPRESSED, MOST_SORTED, list_values, sort_columns
+from fastnn.kernels.listing import COMPRESSED, MANY, MOST_SORTED, list_values, sort_columns
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_EDGES,
@@ -143,22 +144,24 @@ def scatter_gradient(job, w, p, panels, first, samples, matrix, stride, scale, s
 
 @part
 def sort_by_column(job, w, samples, begin, at_order, scratch):  # type: ignore[no-untyped-def]
-    """The batch that begins at `begin` by columns: of bytes at once, else its lists by a counting sort.
+    """The batch that begins at `begin`, of which there are lists, by columns: many bytes at once, by transposing them.
 
-    That is in Knuth, TAOCP 3, 5.2. Afterwards the values of column k lie between ``bounds[k]`` and ``bounds[k + 1]``.
+    Else its lists, by a counting sort (Knuth, TAOCP 3, 5.2). Afterwards the values of column k lie between
+    ``bounds[k]`` and ``bounds[k + 1]``.
     """
-    if COMPRESSED and job[LISTED] == ALIKE and samples <= MOST_SORTED:
+    # a value is moved as the bits that it is, together with its sample: 20 us for 15,000 of them, apart 27
+    index, value, starts = ints(scratch[INDEX]), ints(scratch[VALUE]), ints(scratch[STARTS])
+    blocks = job[BLOCKS]
+    count, runs = starts[samples * (blocks + 1) - 1], w[INPUTS] * ((samples + MANY - 1) // MANY)
+    if COMPRESSED and job[LISTED] == ALIKE and samples <= MOST_SORTED and count >= WORTH_A_RUN * runs:
         sort_columns(1, job[AT_X], at_order + WORD * begin, samples, job[AT_SCALE], w[INPUTS], scratch[PAIRS],
                      scratch[BOUNDS])  # fmt: skip
         return
-    blocks = job[BLOCKS]
     bounds, cursor = ints(scratch[BOUNDS]), ints(scratch[BOUNDS] + FLOAT)  # where a column ends, the next one begins
-    # a value is moved as the bits that it is, together with its sample: 20 us for 15,000 of them, apart 27
-    index, value, starts = ints(scratch[INDEX]), ints(scratch[VALUE]), ints(scratch[STARTS])
     pairs = words(scratch[PAIRS])
     for k in range(w[INPUTS] + 1):
         bounds[k] = 0
-    for q in range(starts[samples * (blocks + 1) - 1]):
+    for q in range(count):
         cursor[index[q]] += 1
     before = 0
     for k in range(w[INPUTS]):
