@@ -221,7 +221,9 @@ def _judge(
     errors = Totals(
         float((w * (E_loss + U * losses)).sum()) * SAFETY + FLOOR, float((w * unsure).sum()), 1e-12 * totals.weight
     )
-    delta = functions.output_delta(net.loss, net.activations[-1], net.arguments[-1], z, t, a)
+    delta = functions.output_delta(
+        net.loss, net.activations[-1], net.arguments[-1], z, t, t.sum(axis=1, keepdims=True), a
+    )
     share = (w / totals.weight if totals.weight else w)[:, None]
     return totals, errors, delta * share, (E_delta + 2 * U * np.abs(delta)) * share + FLOOR
 

@@ -128,15 +128,18 @@ LOSS_FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndar
 assert LOSS_FUNCTIONS.keys() == LOSSES.keys()
 
 
-def output_delta(loss: str, activation: str, alpha: float, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """dLoss/dZ of the output layer, one row a sample: (B, O).
+def output_delta(
+    loss: str, activation: str, alpha: float, z: np.ndarray, t: np.ndarray, sums: np.ndarray, a: np.ndarray
+) -> np.ndarray:
+    """dLoss/dZ of the output layer, one row a sample: (B, O). `sums` (B, 1) are those of the targets t.
 
     Cross entropies and their activations are differentiated as one ([GBC] 6.2.2), so f' comes in for quadratic alone.
     cross_entropy: ``a sum(t) - t``; binary_cross_entropy: ``a - t``; quadratic: ``(a - t) f'(z)`` ([RHW] equation 5).
     """
     delta: np.ndarray
     if loss == "cross_entropy":
-        delta = a * t.sum(axis=1, keepdims=True) - t
+        delta = a * sums
+        delta -= t
     elif loss == "binary_cross_entropy":
         delta = a - t
     else:

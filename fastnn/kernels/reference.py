@@ -281,9 +281,16 @@ def score(job: Job) -> Totals:
 
 
 def propagate(
-    job: Job, X: np.ndarray, t: np.ndarray, rows: np.ndarray, epoch: int, parameters: Parameters, gradient: Parameters
+    job: Job,
+    X: np.ndarray,
+    t: np.ndarray,
+    sums: np.ndarray,
+    rows: np.ndarray,
+    epoch: int,
+    parameters: Parameters,
+    gradient: Parameters,
 ) -> np.ndarray:
-    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,), given their X and t.
+    """Forward and back: write the gradient of the mean loss over the samples `rows` (B,), given their X, t and sum(t).
 
     Returns the pre-activation of the output layer (B, O).
     """
@@ -294,7 +301,7 @@ def propagate(
             kept = dropout_mask(job.seed, layer, epoch, rows, net.widths[layer], rate)
             masks[layer] = kept * dtype.type(1 / (1 - rate))
     A, Z = forward(net, parameters, X, masks)
-    delta = output_delta(net.loss, net.activations[-1], net.arguments[-1], Z[-1], t, A[-1])
+    delta = output_delta(net.loss, net.activations[-1], net.arguments[-1], Z[-1], t, sums, A[-1])
     delta *= shares(job, rows)
     backward(net, parameters, A, Z, delta, gradient, masks)
     return Z[-1]
@@ -321,7 +328,8 @@ def gradients(job: Job, rows: np.ndarray, epoch: int = 0) -> tuple[Totals, np.nd
     views = job.architecture.views
     gradient = np.zeros_like(job.parameters)
     t = taught_rows(job, rows)
-    z = propagate(job, scaled(job, rows), t, rows, epoch, views(job.parameters), views(gradient))
+    sums = t.sum(axis=1, keepdims=True)
+    z = propagate(job, scaled(job, rows), t, sums, rows, epoch, views(job.parameters), views(gradient))
     return weigh(*judge(job, z, t, rows)), gradient
 
 
@@ -360,13 +368,13 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
     gradient = np.zeros_like(job.parameters)
     gradient_views = views(gradient)
     take, t = inputs_of(job, rows), taught_rows(job, rows)
-    Z = np.empty_like(t)
+    Z, sums = np.empty_like(t), t.sum(axis=1, keepdims=True)
     for start, (rate, epsilon, decay) in zip(starts, steps.tolist(), strict=True):
         batch, behind = slice(start, start + B), start % together
         if behind == 0:
             inputs = take(slice(start, start + together))
         X = inputs[behind : behind + B]
-        Z[batch] = propagate(job, X, t[batch], rows[batch], epoch, parameters, gradient_views)
+        Z[batch] = propagate(job, X, t[batch], sums[batch], rows[batch], epoch, parameters, gradient_views)
         if job.clip_norm:  # Pascanu, Mikolov, Bengio: "On the difficulty of training RNNs", ICML 2013, algorithm 1
             norm = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
             gradient *= min(1.0, job.clip_norm / norm) if norm else 1.0
