@@ -200,22 +200,24 @@ def _sparse(name: str, shape: Shape, threads: int) -> Work:
     return work
 
 
-TILE_DEPTH = 128  # what both sides of a tile take is half of a first-level cache of 32 KiB; 256 would fill it
+TILE_DEPTH = 128  # what both sides of a tile take fits a first-level cache of 32 KiB; 256 would not
 
 
 def _tile(name: str, threads: int) -> Work:
-    """A bare tile: TILE_ROWS rows by a panel. Bytes: both sides read, the sums written, and read as well or begun."""
-    rows, panel = probes.TILE_ROWS, probes.PANEL
+    """A bare tile of `probes.TILES`. Bytes: both sides read, the sums written, and read as well or begun."""
+    (rows, panels), panel = probes.TILES[name], probes.PANEL
     kept, operands = [], []
     rng = np.random.default_rng(0)
     for _ in range(threads):
         # as many floats for the left side as either kind takes; behind the sums a row that they begin with
-        sides = [aligned_zeros(size) for size in (panel * TILE_DEPTH, panel * TILE_DEPTH, panel * (rows + 1))]
+        sizes = panel * TILE_DEPTH, panel * panels * TILE_DEPTH, panel * (rows * panels + 1)
+        sides = [aligned_zeros(size) for size in sizes]
         for side in sides[:2]:
             side[:] = rng.normal(size=side.size)
         kept.append(sides)
         operands.append((*(int(side.ctypes.data) for side in sides), TILE_DEPTH))
-    flops, floats = 2.0 * rows * panel * TILE_DEPTH, TILE_DEPTH * (rows + panel) + 2 * rows * panel
+    width = panels * panel
+    flops, floats = 2.0 * rows * width * TILE_DEPTH, TILE_DEPTH * (rows + width) + 2 * rows * width
     return Work(probes.probe(name), operands, threads * flops, threads * 4.0 * floats, 4 * floats, tuple(kept))
 
 

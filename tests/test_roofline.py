@@ -9,7 +9,7 @@ from fastnn import roofline
 from fastnn.kernels import cpu, limits, plan, probes
 from fastnn.kernels.cost import scatter_pays
 from fastnn.kernels.plan import AT_DELTAS, AT_INPUTS, AT_OUTPUTS, SUMS, TILE, prepare
-from fastnn.kernels.simd import PANELS_AT_ONCE
+from fastnn.kernels.simd import PANELS_AT_ONCE, WIDTH
 from fastnn.roofline import Roofs, Row, Shape, Work
 
 TINY = Shape((3, 2, 2), 4)
@@ -188,7 +188,7 @@ def test_the_gradient_ends_with_the_last_rows_and_panel():
     (job,), (mine,) = work.kept, work.operands
     a, delta = panels(job, 1, AT_INPUTS, 35)[0], panels(job, 1, AT_DELTAS, 20)[0]
     work.kernel(*mine, 2)
-    found = scratch(job, TILE, 3 * 16).reshape(3, 16)[:, :4]
+    found = scratch(job, TILE, 3 * 16 * WIDTH).reshape(WIDTH, 3, 16)[1 % WIDTH, :, :4]  # the second panel
     np.testing.assert_allclose(found, (a.T @ delta)[32:, 16:], rtol=1e-3, atol=1e-8)
 
 
@@ -226,19 +226,19 @@ def test_sparse_kernels_work_on_the_values_of_the_step(outputs):
 @pytest.mark.parametrize("name", ["tile by samples", "tile by units"])
 def test_bare_tiles(name):
     work = roofline._tile(name, 2)
-    rows, depth = probes.TILE_ROWS, roofline.TILE_DEPTH
-    assert work.flops == 2 * 2 * rows * 16 * depth
+    (rows, panels), depth = probes.TILES[name], roofline.TILE_DEPTH
+    assert work.flops == 2 * 2 * rows * 16 * panels * depth
     assert work.resident * 2 == work.bytes
     assert work.resident <= 2**15
     for (a, b, c), mine in zip(work.kept, work.operands, strict=True):
         work.kernel(*mine, 3)
         if name == "tile by samples":
             left = a[: depth * rows].reshape(-1, rows, 16).transpose(1, 0, 2).reshape(rows, depth)
-            expected = left @ b.reshape(depth, 16)
         else:
-            expected = 3 * a.reshape(depth, 16)[:, :rows].T @ b.reshape(depth, 16)
-        np.testing.assert_allclose(c.reshape(-1, 16)[:rows], expected, rtol=1e-3, atol=1e-3)
-        assert not c[16 * rows :].any()
+            left = 3 * a.reshape(depth, 16)[:, :rows].T
+        expected = left @ b.reshape(panels, depth, 16)
+        np.testing.assert_allclose(c[: panels * rows * 16].reshape(expected.shape), expected, rtol=1e-3, atol=1e-3)
+        assert not c[panels * rows * 16 :].any()
 
 
 def test_every_row_has_a_name_of_its_own():

@@ -10,6 +10,7 @@ from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_W,
+    BLOCK,
     DEPTH,
     INPUTS,
     OUTPUTS,
@@ -22,6 +23,9 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.simd import (
     TILE_ROWS,
+    WIDE_ROWS,
+    WIDE_UNITS,
+    WIDTH,
     copy_panel,
     fetch_panel,
     floats,
@@ -35,8 +39,9 @@ from fastnn.layers import LANES as PANEL
 F = np.float32
 FLOAT = 4  # bytes
 AT_ONCE = 128  # samples of a gradient's tile: their rows of two panels stay in the first-level cache
-# Rows of W are read in place by few tiles; more of them pay for a copy whose rows lie next to each other.
-TILES_WORTH_A_COPY = 4
+# Rows of W are read in place by few tiles; more of them pay for a copy whose rows lie next to each other. But not where
+# all of W stays in a first-level cache: 32-64-64-4, batch 256, two threads: 21.6 ms with copies, and 20.9 without.
+TILES_WORTH_A_COPY, FLOATS_WORTH_A_COPY = 4, 2**12
 
 
 @part
@@ -48,75 +53,107 @@ def clear(at, count):  # type: ignore[no-untyped-def]
 
 
 @part
+def tiles_of(rows, panels, wide):  # type: ignore[no-untyped-def]
+    """How many tiles take `rows` rows of so many panels, or `wide` rows at most of two; what their sizes count from."""
+    most, base = (TILE_ROWS, 0) if panels == 1 else (wide, PANEL)
+    return (rows + most - 1) // most, base
+
+
+@part
+def packed(scratch, q):  # type: ignore[no-untyped-def]
+    """Where panel q of a tile's weights is copied to."""
+    return scratch[PACKED] + FLOAT * PANEL * DEPTH * q
+
+
+@part
 def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ignore[no-untyped-def]
     """Z of samples first..last and panels begin..end of the units, in panels at `out`; of the inputs at `inputs`."""
     depth, step, across = w[INPUTS], w[ROW_STEP], w[PANEL_STEP]
     samples = last - first
-    tiles = (samples + TILE_ROWS - 1) // TILE_ROWS
     for k in range(0, depth, DEPTH):
         rows = min(DEPTH, depth - k)
-        for p in range(begin, end):
-            weights = w[AT_W] + FLOAT * p * across
-            right, right_step = weights + FLOAT * k * step, step
-            if tiles >= TILES_WORTH_A_COPY and step > PANEL:
-                copy_panel(1, right, step, rows, scratch[PACKED])
-                right, right_step = scratch[PACKED], PANEL
-            fetched = rows // tiles if p + 1 < end else 0
+        for p in range(begin, end, WIDTH):
+            panels, weights = min(WIDTH, end - p), w[AT_W] + FLOAT * p * across
+            tiles, base = tiles_of(samples, panels, WIDE_ROWS)
+            right, right_step, right_jump = weights + FLOAT * k * step, step, across
+            if tiles >= TILES_WORTH_A_COPY and step > PANEL and depth * step > FLOATS_WORTH_A_COPY:
+                for q in range(panels):
+                    copy_panel(1, right + FLOAT * q * across, step, rows, packed(scratch, q))
+                right, right_step, right_jump = packed(scratch, 0), PANEL, PANEL * DEPTH
+            later = min(WIDTH, end - p - panels)  # panels, of which each tile fetches a part
             for tile in range(tiles):
-                fetch_panel(1, weights + FLOAT * ((k + fetched * tile) * step + across), step, fetched)
+                for q in range(panels, panels + later):
+                    place = (k + rows // tiles * tile) * step + q * across
+                    fetch_panel(1, weights + FLOAT * place, step, rows // tiles)
                 i, stop = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
                 z = out + FLOAT * (p * jump + PANEL * i)
-                start, apart = (weights + FLOAT * depth * step, 0) if k == 0 else (z, PANEL)
+                start, apart, start_jump = weights + FLOAT * depth * step, 0, across
+                if k > 0:
+                    start, apart, start_jump = z, PANEL, jump
                 left = inputs + FLOAT * (k // PANEL * jump + PANEL * i)
-                tile_by_samples(stop - i, left, jump, right, right_step, rows, start, apart, z)
+                tile_by_samples(base + stop - i, left, jump, right, right_step, right_jump, rows, start, apart,
+                                start_jump, z, jump)  # fmt: skip
 
 
 @part
 def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-def]
     """The deltas of the layer below, in panels at `below`: what stands there, times delta W^T."""
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
-    samples = last - first
-    tiles = (samples + TILE_ROWS - 1) // TILE_ROWS
+    samples, end = last - first, (inputs + PANEL - 1) // PANEL
     clear(scratch[ROW], PANEL)
-    for p in range((inputs + PANEL - 1) // PANEL):
+    for p in range(0, end, WIDTH):
+        panels = min(WIDTH, end - p)
+        tiles, base = tiles_of(samples, panels, WIDE_ROWS)
         for o in range(0, outputs, DEPTH):
             columns = min(DEPTH, outputs - o)
-            weights = w[AT_W] + FLOAT * (stride * PANEL * p + o)
-            transpose_panel(1, weights, stride, inputs - PANEL * p, columns, scratch[PACKED])
+            for q in range(panels):
+                k = PANEL * (p + q)
+                transpose_panel(1, w[AT_W] + FLOAT * (stride * k + o), stride, inputs - k, columns, packed(scratch, q))
             for tile in range(tiles):
-                i, end = samples * tile // tiles, samples * (tile + 1) // tiles
+                i, stop = samples * tile // tiles, samples * (tile + 1) // tiles
                 sums = scratch[TILE] + FLOAT * PANEL * i
-                start, apart = (scratch[ROW], 0) if o == 0 else (sums, PANEL)
+                start, apart, start_jump = scratch[ROW], 0, 0
+                if o > 0:
+                    start, apart, start_jump = sums, PANEL, PANEL * BLOCK
                 left = w[AT_DELTAS] + FLOAT * (o // PANEL * jump + PANEL * (first + i))
-                tile_by_samples(end - i, left, jump, scratch[PACKED], PANEL, columns, start, apart, sums)
-        factor, sums = floats(below + FLOAT * (p * jump + PANEL * first)), floats(scratch[TILE])
-        for j in range(PANEL * samples):
-            factor[j] *= sums[j]
+                tile_by_samples(base + stop - i, left, jump, packed(scratch, 0), PANEL, PANEL * DEPTH, columns, start,
+                                apart, start_jump, sums, PANEL * BLOCK)  # fmt: skip
+        for q in range(panels):
+            factor = floats(below + FLOAT * ((p + q) * jump + PANEL * first))
+            sums_of = floats(scratch[TILE] + FLOAT * PANEL * BLOCK * q)
+            for j in range(PANEL * samples):
+                factor[j] *= sums_of[j]
 
 
 @part
-def add_gradient(w, inputs, jump, first, samples, k, end, p, out):  # type: ignore[no-untyped-def]
-    """Add what `samples` samples from `first` on give to rows k..end of the gradient: 16 floats a row, at `out`.
+def add_gradient(w, inputs, jump, first, samples, k, end, p, panels, out):  # type: ignore[no-untyped-def]
+    """Add what `samples` samples from `first` on give to rows k..end of the gradient, and the panels from p on.
 
-    The rows are all in one panel of inputs, which are at `inputs`, and p is a panel of the outputs.
+    The rows are all in one panel of inputs, which are at `inputs`; those of each panel of the outputs, 16 floats a row,
+    follow each other at `out`, no more than WIDTH.
     """
-    tiles = (end - k + TILE_ROWS - 1) // TILE_ROWS
+    tiles, base = tiles_of(end - k, panels, WIDE_UNITS)
     for i in range(0, samples, AT_ONCE):
         left = inputs + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
         right = w[AT_DELTAS] + FLOAT * (p * jump + PANEL * (first + i))
         for tile in range(tiles):
             row, stop = (end - k) * tile // tiles, (end - k) * (tile + 1) // tiles
-            tile_by_units(stop - row, left + FLOAT * row, right, min(AT_ONCE, samples - i), out + FLOAT * PANEL * row)
+            tile_by_units(base + stop - row, left + FLOAT * row, right, jump, min(AT_ONCE, samples - i),
+                          out + FLOAT * PANEL * row, PANEL * (end - k))  # fmt: skip
 
 
 @part
-def descend(w, inputs, jump, samples, k, p, rate, scratch):  # type: ignore[no-untyped-def]
-    """Take `rate` times the gradient, summed over all `samples`, from W: a panel of inputs, from k on, and panel p."""
-    last, step = (samples - 1) // AT_ONCE * AT_ONCE, np.int64(0)  # the samples before, which come in tiles of their own
-    clear(scratch[TILE], PANEL * (PANEL if last else 1))
+def descend(w, inputs, jump, samples, k, p, panels, rate, scratch):  # type: ignore[no-untyped-def]
+    """Take `rate` times the gradient, summed over all `samples`, from W: a panel of inputs, from k on; as above."""
+    last = (samples - 1) // AT_ONCE * AT_ONCE  # the samples before, which come in tiles of their own
+    clear(scratch[TILE], PANEL * (PANEL * panels if last else 1))
     if last:
-        add_gradient(w, inputs, jump, np.int64(0), last, k, k + PANEL, p, scratch[TILE])
-        step = np.int64(PANEL)
-    left, right = inputs + FLOAT * (k // PANEL * jump + PANEL * last), w[AT_DELTAS] + FLOAT * (p * jump + PANEL * last)
-    weights = w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
-    tile_descent(PANEL, left, right, samples - last, scratch[TILE], step, weights, w[ROW_STEP], rate)
+        add_gradient(w, inputs, jump, np.int64(0), last, k, k + PANEL, p, panels, scratch[TILE])
+    step = PANEL if last else 0  # of the sums that it starts from
+    tiles, base = tiles_of(np.int64(PANEL), panels, WIDE_UNITS)
+    for row in range(0, PANEL, PANEL // tiles):
+        left = inputs + FLOAT * (k // PANEL * jump + PANEL * last + row)
+        right = w[AT_DELTAS] + FLOAT * (p * jump + PANEL * last)
+        weights = w[AT_W] + FLOAT * (w[ROW_STEP] * (k + row) + w[PANEL_STEP] * p)
+        tile_descent(base + PANEL // tiles, left, right, jump, samples - last, scratch[TILE] + FLOAT * step * row, step,
+                     PANEL * step, weights, w[ROW_STEP], w[PANEL_STEP], rate)  # fmt: skip

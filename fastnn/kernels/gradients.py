@@ -64,7 +64,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.rows import UPDATE_CODES, update
 from fastnn.kernels.share import GRADIENT, granule_of
-from fastnn.kernels.simd import TILE_ROWS, add_rows, doubles, fetch_panel, floats, words
+from fastnn.kernels.simd import TILE_ROWS, WIDTH, add_rows, doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -163,11 +163,13 @@ def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-
             continue
         for k in range(0, rows, PANEL):
             end = min(k + PANEL, rows)
-            for p in range(w[PANELS]):
+            for p in range(0, w[PANELS], WIDTH):
+                panels = min(WIDTH, w[PANELS] - p)
                 tile = sums + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
                 if fresh:
-                    dense.clear(tile, PANEL * (end - k))
-                dense.add_gradient(w, inputs_of(job, layer, scratch), job[JUMP], first, samples, k, end, p, tile)
+                    dense.clear(tile, PANEL * (end - k) * panels)
+                inputs = inputs_of(job, layer, scratch)
+                dense.add_gradient(w, inputs, job[JUMP], first, samples, k, end, p, panels, tile)
 
 
 @part
@@ -222,25 +224,30 @@ def descends(job, store, hyper):  # type: ignore[no-untyped-def]
 @part
 def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """A granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
-    layer, last, begin = granule[OF_LAYER], granule[END], granule[FROM_PANEL]
+    layer, last, stop = granule[OF_LAYER], granule[END], granule[FROM_PANEL] + granule[OF_PANELS]
     w, inputs = layer_of(job, layer), inputs_of(job, layer, scratch)
     at_once = TILE_ROWS == PANEL and descends(job, store, hyper)
     for k in range(granule[BEGIN], last, PANEL):
-        end = min(last, k + PANEL)
-        for p in range(begin, begin + granule[OF_PANELS]):
-            if job[PIECES]:
-                add_pieces(job, w, k, end - k, p, scratch[TILE])
-            else:
-                fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p), w[ROW_STEP], end - k)
-                if at_once and end - k == PANEL:
-                    dense.descend(w, inputs, job[JUMP], size, k, p, F(hyper[RATE]), scratch)
+        rows = min(PANEL, last - k)
+        for p in range(granule[FROM_PANEL], stop, WIDTH):
+            panels = min(WIDTH, stop - p)
+            for q in range(panels):
+                if job[PIECES]:
+                    add_pieces(job, w, k, rows, p + q, scratch[TILE] + FLOAT * PANEL * rows * q)
+                else:
+                    fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * (p + q)), w[ROW_STEP], rows)
+            if not job[PIECES]:
+                if at_once and rows == PANEL:
+                    dense.descend(w, inputs, job[JUMP], size, k, p, panels, F(hyper[RATE]), scratch)
                     continue
-                dense.clear(scratch[TILE], PANEL * (end - k))
-                dense.add_gradient(w, inputs, job[JUMP], np.int64(0), size, k, end, p, scratch[TILE])
-            if layer == 0 and job[GROUPS]:  # a group is one panel here
-                pass_on_group(job, granule, k, end - k, scratch[TILE], store, hyper)
-            else:
-                pass_on(job, w, k, end - k, PANEL * p, np.int64(PANEL), scratch[TILE], store, hyper)
+                dense.clear(scratch[TILE], PANEL * rows * panels)
+                dense.add_gradient(w, inputs, job[JUMP], np.int64(0), size, k, k + rows, p, panels, scratch[TILE])
+            for q in range(panels):
+                g = scratch[TILE] + FLOAT * PANEL * rows * q
+                if layer == 0 and job[GROUPS]:  # a group is one panel here
+                    pass_on_group(job, granule, k, rows, g, store, hyper)
+                else:
+                    pass_on(job, w, k, rows, PANEL * (p + q), np.int64(PANEL), g, store, hyper)
 
 
 @part

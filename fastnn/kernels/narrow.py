@@ -29,12 +29,13 @@ from fastnn.kernels.plan import (
     OFFSET,
     OUTPUTS,
     PIECES,
+    ROW,
     SIZE,
     TILE,
 )
 from fastnn.kernels.reading import turn
 from fastnn.kernels.share import GRADIENT
-from fastnn.kernels.simd import MOST_FEW, SUMMED, few_by_samples, few_by_units, floats, tile_by_lanes
+from fastnn.kernels.simd import MOST_FEW, SUMMED, WIDTH, few_by_samples, few_by_units, floats, tile_by_lanes
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -68,44 +69,55 @@ def at_most(rows):  # type: ignore[no-untyped-def]
 def forward(job, first, last, at_order, size, left):  # type: ignore[no-untyped-def]
     """Z of the outputs of samples first..last of a batch of `size`, `left` more samples following it."""
     layers = job[LAYERS]
-    for i in range(first, last, PANEL):
-        end = min(i + PANEL, last)
-        take_inputs(job, i, end, at_order, size if end <= left else np.int64(0))
+    for i in range(first, last, WIDTH * PANEL):
+        groups = min(WIDTH, (last - i + PANEL - 1) // PANEL)
+        for here in range(i, i + PANEL * groups, PANEL):
+            end = min(here + PANEL, last)
+            take_inputs(job, here, end, at_order, size if end <= left else np.int64(0))
         for layer in range(layers):
             w, hidden = layer_of(job, layer), layer < layers - 1
-            rows, outputs, out = w[INPUTS] + 1, w[OUTPUTS], job[AT_OUTPUTS] + FLOAT * PANEL * i
+            rows, outputs = w[INPUTS] + 1, w[OUTPUTS]
+            out, jump = job[AT_OUTPUTS] + FLOAT * PANEL * i, PANEL * PANEL
             if hidden:
-                out = layer_of(job, layer + 1)[AT_INPUTS] + FLOAT * i * (outputs + 1)
-            z = floats(out)
-            for j in range(PANEL * outputs):
-                z[j] = F(0)
+                out, jump = layer_of(job, layer + 1)[AT_INPUTS] + FLOAT * i * (outputs + 1), PANEL * (outputs + 1)
+            for g in range(groups):
+                z = floats(out + FLOAT * jump * g)
+                for j in range(PANEL * outputs):
+                    z[j] = F(0)
             o = 0
             while o < outputs:
                 few = at_most(outputs - o)
-                few_by_units(few, w[AT_W] + FLOAT * o, w[AT_INPUTS] + FLOAT * i * rows, rows, out + FLOAT * PANEL * o)
+                few_by_units(few + PANEL * (groups - 1), w[AT_W] + FLOAT * o, w[AT_INPUTS] + FLOAT * i * rows,
+                             PANEL * rows, rows, out + FLOAT * PANEL * o, jump)  # fmt: skip
                 o += few
             if hidden:
-                activate_group(w, out, w[AT_DELTAS] + FLOAT * PANEL * i, number_of(job, layer, ARGUMENT))
+                for g in range(groups):
+                    activate_group(w, out + FLOAT * jump * g, w[AT_DELTAS] + FLOAT * PANEL * (i + PANEL * g),
+                                   number_of(job, layer, ARGUMENT))  # fmt: skip
 
 
 @part
 def backward(job, first, last, scratch):  # type: ignore[no-untyped-def]
     """The deltas of the hidden layers: what stands there times W delta."""
-    sums, jump = floats(scratch[TILE]), np.int64(PANEL * PANEL)
-    for i in range(first, last, PANEL):
+    jump, zero = np.int64(PANEL * PANEL), floats(scratch[ROW])
+    for j in range(PANEL):
+        zero[j] = F(0)
+    for i in range(first, last, WIDTH * PANEL):
+        groups = min(WIDTH, (last - i + PANEL - 1) // PANEL)
         for layer in range(job[LAYERS] - 1, 0, -1):
-            w, below = layer_of(job, layer), layer_of(job, layer - 1)
-            inputs, outputs, factor = w[INPUTS], w[OUTPUTS], floats(below[AT_DELTAS] + FLOAT * PANEL * i)
-            for j in range(PANEL * inputs):
-                sums[j] = F(0)
+            w, below = layer_of(job, layer), layer_of(job, layer - 1)[AT_DELTAS] + FLOAT * PANEL * i
+            inputs, outputs, sums_jump = w[INPUTS], w[OUTPUTS], PANEL * w[INPUTS]
             k = 0
             while k < inputs:
-                few, right = at_most(inputs - k), w[AT_DELTAS] + FLOAT * PANEL * i
-                here = scratch[TILE] + FLOAT * PANEL * k
-                few_by_samples(few, w[AT_W] + FLOAT * PANEL * k, jump, right, PANEL, outputs, here, PANEL, here)
+                few = at_most(inputs - k)
+                few_by_samples(few + PANEL * (groups - 1), w[AT_W] + FLOAT * PANEL * k, jump,
+                               w[AT_DELTAS] + FLOAT * PANEL * i, PANEL, jump, outputs, scratch[ROW], np.int64(0),
+                               np.int64(0), scratch[TILE] + FLOAT * PANEL * k, sums_jump)  # fmt: skip
                 k += few
-            for j in range(PANEL * inputs):
-                factor[j] *= sums[j]
+            for g in range(groups):
+                factor, sums = floats(below + FLOAT * jump * g), floats(scratch[TILE] + FLOAT * sums_jump * g)
+                for j in range(PANEL * inputs):
+                    factor[j] *= sums[j]
 
 
 @part

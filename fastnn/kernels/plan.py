@@ -20,7 +20,7 @@ from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES, FLOATS, LISTS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
-from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE
+from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE, WIDTH
 from fastnn.kernels.threads import is_narrow, shares_units
 from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
@@ -127,7 +127,7 @@ BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
 SCRATCH_WORDS = 13
 
 SMALL_ROOM = 2**20  # values of a batch for which nobody counts how many are not zero
-DEPTH = 384  # rows of a panel of weights that are multiplied at once: 24 KiB, what a first-level cache has to spare
+DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
 HALVES = 2  # of a batch, in which a panel of units of a dense first layer is claimed
@@ -320,8 +320,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)
     own = {
-        PACKED: PANEL * DEPTH,
-        TILE: PANEL * max(BLOCK, COLUMNS * PANELS_AT_ONCE),
+        PACKED: WIDTH * PANEL * DEPTH,
+        TILE: PANEL * max(WIDTH * BLOCK, COLUMNS * PANELS_AT_ONCE),
         ROW: widest,
         DELTA: widest,
         TARGETS: max(widest, PANEL * BLOCK),

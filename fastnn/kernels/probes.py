@@ -29,10 +29,10 @@ from fastnn.kernels.plan import (
     SUMS,
     TILE,
 )
-from fastnn.kernels.simd import TILE_ROWS, tile_by_samples, tile_by_units, words
+from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDE_UNITS, WIDTH, tile_by_samples, tile_by_units, words
 from fastnn.layers import LANES as PANEL
 
-__all__ = ["PANEL", "PROBES", "TILE_ROWS", "probe"]
+__all__ = ["PANEL", "PROBES", "TILES", "probe"]
 
 # ---------------------------------------------------------------- the last layer, on dense inputs
 # run(job, samples, times): addresses and counts are integers. Nothing is read before the first of the times.
@@ -86,10 +86,10 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
             w = layer_of(job, job[LAYERS] - 1)
             for k in range(0, w[INPUTS], PANEL):
-                for p in range(w[PANELS]):
-                    end = min(k + PANEL, w[INPUTS])
-                    dense.clear(scratch[TILE], PANEL * (end - k))
-                    dense.add_gradient(w, w[AT_INPUTS], job[JUMP], np.int64(0), samples, k, end, p, scratch[TILE])
+                for p in range(0, w[PANELS], WIDTH):
+                    end, panels, out = min(k + PANEL, w[INPUTS]), min(WIDTH, w[PANELS] - p), scratch[TILE]
+                    dense.clear(out, PANEL * (end - k) * panels)
+                    dense.add_gradient(w, w[AT_INPUTS], job[JUMP], np.int64(0), samples, k, end, p, panels, out)
         return stamp
 
     return run
@@ -145,31 +145,41 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
 
 
 # ---------------------------------------------------------------- the bare tiles
-# run(a, b, c, depth, times): `depth` rows of 16 floats at b, TILE_ROWS rows of sums at c.
+# run(a, b, c, depth, times): at b panels of `depth` rows of 16 floats, at c of TILES' rows of sums, next to each other.
+
+# Rows and panels of the largest tile of each kind.
+TILES = {
+    "tile by samples": (WIDE_ROWS or TILE_ROWS, WIDTH),
+    "tile by units": (WIDE_UNITS or TILE_ROWS, WIDTH),
+}
+BEYOND = PANEL * (WIDTH - 1)  # what their sizes count from
 
 
 def make_tile_by_samples(stamp: int, cache: bool) -> Any:
-    """c = c[TILE_ROWS] + A B; A's TILE_ROWS samples in panels, next to each other, at a."""
+    """c = d + A B; A's samples in panels, next to each other, at a. d is a row behind c, the same in all panels."""
+    rows, panels = TILES["tile by samples"]
 
     @kernel(cache)
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):
-            start = at_c + FLOAT * PANEL * TILE_ROWS
-            tile_by_samples(TILE_ROWS, at_a, PANEL * TILE_ROWS, at_b, PANEL, depth, start, 0, at_c)
+            start = at_c + FLOAT * PANEL * rows * panels
+            tile_by_samples(BEYOND + rows, at_a, PANEL * rows, at_b, PANEL, PANEL * depth, depth, start, 0, 0, at_c,
+                            PANEL * rows)  # fmt: skip
         return stamp
 
     return run
 
 
 def make_tile_by_units(stamp: int, cache: bool) -> Any:
-    """c += A^T B; of A's `depth` rows of 16 floats the first TILE_ROWS columns, at a."""
+    """c += A^T B; of A's `depth` rows of 16 floats the first columns, at a."""
+    rows, _ = TILES["tile by units"]
 
     @kernel(cache)
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):
-            tile_by_units(TILE_ROWS, at_a, at_b, depth, at_c)
+            tile_by_units(BEYOND + rows, at_a, at_b, PANEL * depth, depth, at_c, PANEL * rows)
         return stamp
 
     return run

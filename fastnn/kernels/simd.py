@@ -40,6 +40,13 @@ from fastnn.layers import LANES as PANEL
 
 # Sums that a tile holds: of so many rows, by one panel. Each needs PARTS registers, the panel's row and one factor too.
 TILE_ROWS = min(PANEL, (REGISTERS - PARTS - 1) // PARTS // 2 * 2)
+# Panels that a tile takes at once: two, where a panel's row is one vector. A factor then serves two multiply-adds, of
+# which Intel's server cores do as many in a cycle as they load: there a tile of one panel reached 0.77 of the peak, of
+# two 0.88, and an epoch of 784-800-800-10 took 1.12 s instead of 1.29 on two threads.
+WIDTH = 2 if PARTS == 1 else 1
+# Rows of such a tile. By samples: rows of W of two steps, and a factor too; one more, and registers are spilled.
+WIDE_ROWS = (REGISTERS - 2 * WIDTH - 1) // WIDTH if WIDTH > 1 else 0
+WIDE_UNITS = PANEL // 2 if WIDTH > 1 else 0  # by units: a panel of inputs in two tiles
 # Steps that a tile's loop takes at once, 64 to 96 multiply-adds. Twice as many are no faster, and more to compile; with
 # two of them LLVM's own unrolling reached 0.78 of the peak on AVX2, with eight 0.88.
 TOGETHER = 8 if REGISTERS < 32 else 4
@@ -54,51 +61,75 @@ PANELS_AT_ONCE = min(6, CHAINS // PARTS)
 # ---------------------------------------------------------------- dense tiles
 
 
-def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride: Any, depth: Any, at_start: Any,
-                     step: Any, at_c: Any) -> None:  # fmt: skip
-    first = [at(b, at_start, b.mul(step, word(m))) for m in range(size)]
-    sums = [value for row in first for value in load(b, row_of(b, row))]
+def _shape(size: int) -> tuple[int, int]:
+    """The rows and panels of a tile of a size: so many rows of one panel, or above 16 rows of two."""
+    return (size, 1) if size <= PANEL else (size - PANEL, 2)
+
+
+def _panels(b: Any, pointer: Any, panels: int, jump: Any) -> list[Any]:
+    """Pointers to a row in each of some panels."""
+    return [at(b, pointer, b.mul(jump, word(p))) for p in range(panels)]
+
+
+def _sizes(wide: int) -> list[int]:
+    """The sizes of tiles that have up to `wide` rows by two panels."""
+    return [*range(1, TILE_ROWS + 1), *range(PANEL + 1, PANEL + wide + 1)]
+
+
+def _rows_at(b: Any, size: int, pointer: Any, step: Any, jump: Any) -> list[Any]:
+    """Pointers to the vectors of a tile's rows, `step` floats apart, in panels `jump` apart."""
+    rows, panels = _shape(size)
+    starts = [at(b, pointer, b.mul(step, word(m))) for m in range(rows)]
+    return [part for start in starts for row in _panels(b, start, panels, jump) for part in row_of(b, row)]
+
+
+def _add_products(b: Any, size: int, a: Any, apart: int, row: Any, jump: Any, old: list[Any]) -> list[Any]:
+    """A tile's sums, and to each of its rows added: a factor, those at a stand `apart`, times the row of its panels."""
+    rows, panels = _shape(size)
+    right = [vector for part in _panels(b, row, panels, jump) for vector in load(b, row_of(b, part))]
+    new = []
+    for m in range(rows):
+        left = broadcast(b, b.load(at(b, a, apart * m)))
+        new += [fma(b, left, vector, old[len(right) * m + v]) for v, vector in enumerate(right)]
+    return new
+
+
+def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride: Any, across: Any, depth: Any,
+                     at_start: Any, step: Any, start_jump: Any, at_c: Any, c_jump: Any) -> None:  # fmt: skip
+    rows, panels = _shape(size)
+    together = TOGETHER if panels == 1 or (rows + TOGETHER) * panels <= REGISTERS else 2  # else registers are spilled
 
     def unit(a: Any, w: Any, old: list[Any]) -> list[Any]:
-        right, new = load(b, row_of(b, w)), []
-        for m in range(size):
-            left = broadcast(b, b.load(at(b, a, PANEL * m)))
-            new += [fma(b, left, right[v], old[PARTS * m + v]) for v in range(PARTS)]
-        return new
+        return _add_products(b, size, a, PANEL, w, across, old)
 
     def panel(_: Any, inside: list[Any]) -> list[Any]:
         a, *held = inside
 
         def units(k: Any, inside: list[Any]) -> list[Any]:
             w, *held = inside
-            for q in range(TOGETHER):
+            for q in range(together):
                 held = unit(at(b, a, b.add(k, word(q))), w, held)
                 w = at(b, w, stride)
             return [w, *held]
 
-        return [at(b, a, jump), *repeat(b, word(PANEL), TOGETHER, held, units)]
+        return [at(b, a, jump), *repeat(b, word(PANEL), together, held, units)]
 
     def rest(_: Any, inside: list[Any]) -> list[Any]:
         a, w, *held = inside
         return [at(b, a, 1), at(b, w, stride), *unit(a, w, held)]
 
-    whole = b.and_(depth, word(-PANEL))
-    held = repeat(b, whole, PANEL, [at_a, at_w, *sums], panel)
+    whole, start = b.and_(depth, word(-PANEL)), load(b, _rows_at(b, size, at_start, step, start_jump))
+    held = repeat(b, whole, PANEL, [at_a, at_w, *start], panel)
     sums = repeat(b, b.sub(depth, whole), 1, held, rest)[2:]
-    for m in range(size):
-        store(b, sums[PARTS * m : PARTS * (m + 1)], row_of(b, at(b, at_c, PANEL * m)))
+    store(b, sums, _rows_at(b, size, at_c, word(PANEL), c_jump))
 
 
-def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, depth: Any, sums: list[Any]) -> list[Any]:
-    """The vectors `sums`, of `size` rows, and sum over i < depth of a[i, m] * d[i]."""
+def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, sums: list[Any]) -> list[Any]:
+    """The vectors `sums` of a tile, and sum over i < depth of a[i, m] * d[i], whose panels are `jump` apart."""
 
     def sample(_: Any, inside: list[Any]) -> list[Any]:
         a, d, *old = inside
-        right, new = load(b, row_of(b, d)), []
-        for m in range(size):
-            left = broadcast(b, b.load(at(b, a, m)))
-            new += [fma(b, left, right[v], old[PARTS * m + v]) for v in range(PARTS)]
-        return [at(b, a, PANEL), at(b, d, PANEL), *new]
+        return [at(b, a, PANEL), at(b, d, PANEL), *_add_products(b, size, a, 1, d, jump, old)]
 
     def samples(_: Any, inside: list[Any]) -> list[Any]:
         for _ in range(TOGETHER):
@@ -110,42 +141,42 @@ def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, depth: Any, sums: lis
     return repeat(b, b.sub(depth, whole), 1, held, sample)[2:]
 
 
-def _rows_at(b: Any, pointer: Any, size: int, step: Any) -> list[Any]:
-    """Pointers to the vectors of `size` rows of a panel, `step` floats apart."""
-    return [part for m in range(size) for part in row_of(b, at(b, pointer, b.mul(step, word(m))))]
+def _tile_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_c: Any, c_jump: Any) -> None:
+    rows = _rows_at(b, size, at_c, word(PANEL), c_jump)
+    store(b, _sum_by_units(b, size, at_a, at_d, jump, depth, load(b, rows)), rows)
 
 
-def _tile_by_units(b: Any, size: int, at_a: Any, at_d: Any, depth: Any, at_c: Any) -> None:
-    rows = _rows_at(b, at_c, size, word(PANEL))
-    store(b, _sum_by_units(b, size, at_a, at_d, depth, load(b, rows)), rows)
-
-
-def _tile_descent(b: Any, size: int, at_a: Any, at_d: Any, depth: Any, at_start: Any, step: Any, at_w: Any,
-                  stride: Any, x_rate: Any) -> None:  # fmt: skip
-    rows, rate = _rows_at(b, at_w, size, stride), broadcast(b, x_rate)
-    sums = _sum_by_units(b, size, at_a, at_d, depth, load(b, _rows_at(b, at_start, size, step)))
-    steps = [b.fmul(rate, value, flags=CONTRACT) for value in sums]
+def _tile_descent(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_start: Any, step: Any,
+                  start_jump: Any, at_w: Any, stride: Any, across: Any, x_rate: Any) -> None:  # fmt: skip
+    rows, rate = _rows_at(b, size, at_w, stride, across), broadcast(b, x_rate)
+    start = load(b, _rows_at(b, size, at_start, step, start_jump))
+    steps = [b.fmul(rate, value, flags=CONTRACT) for value in _sum_by_units(b, size, at_a, at_d, jump, depth, start)]
     store(b, [b.fsub(old, value, flags=CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)], rows)
 
 
-# (size, a, jump, w, stride, depth, start, step, c): the Z of `size` samples by 16 units, in one panel's rows c:
-# start[m * step] + sum over k < depth of a[m, k] * w[k], a by panels, row k of w at k * stride.
-tile_by_samples = family("at_a jump at_w stride depth at_start step at_c", range(1, TILE_ROWS + 1), _tile_by_samples)
+# (size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump): the Z of `size` samples by 16 units, in
+# one panel's rows c: start[m * step] + sum over k < depth of a[m, k] * w[k], a by panels, row k of w at k * stride. Of
+# PANEL + m samples: of m, by two panels, those of w `across` apart, of start `start_jump`, of c `c_jump`.
+_BY_SAMPLES = "at_a jump at_w stride across depth at_start step start_jump at_c c_jump"
+tile_by_samples = family(_BY_SAMPLES, _sizes(WIDE_ROWS), _tile_by_samples)
 
-# (size, a, d, depth, c): c[m] += sum over i < depth of a[i, m] * d[i], for `size` units of a panel a: a gradient's
-# rows, 16 floats each, next to each other.
-tile_by_units = family("at_a at_d depth at_c", range(1, TILE_ROWS + 1), _tile_by_units)
+# (size, a, d, jump, depth, c, c_jump): c[m] += sum over i < depth of a[i, m] * d[i], for `size` units of a panel a: a
+# gradient's rows, 16 floats each, next to each other. Of PANEL + m units: of m, by two panels, those of d `jump` apart,
+# of c `c_jump`.
+_BY_UNITS = "at_a at_d jump depth at_c c_jump"
+tile_by_units = family(_BY_UNITS, _sizes(WIDE_UNITS), _tile_by_units)
 
 # The same for 1, 2, 4 and, where there are registers, 8 rows: what suffices, and is a fraction to compile once more.
 MOST_FEW = min(8, 2 ** (TILE_ROWS.bit_length() - 1))
-FEW = [2**bit for bit in range(MOST_FEW.bit_length())]
-few_by_samples = family("at_a jump at_w stride depth at_start step at_c", FEW, _tile_by_samples)
-few_by_units = family("at_a at_d depth at_c", FEW, _tile_by_units)
+_FEW = [PANEL * panels + 2**bit for panels in range(WIDTH) for bit in range(MOST_FEW.bit_length())]
+few_by_samples = family(_BY_SAMPLES, _FEW, _tile_by_samples)
+few_by_units = family(_BY_UNITS, _FEW, _tile_by_units)
 
-# (PANEL, a, d, depth, start, step, w, stride, rate): of a whole panel of units, if that is one tile, the step of
-# gradient descent at once: w[m * stride] -= rate * (start[m * step] + sum over i < depth of a[i, m] * d[i]). Epochs of
-# 784-256-128-64-10, batch 100, on two threads: 163 ms, so 157.
-tile_descent = family("at_a at_d depth at_start step at_w stride x_rate", [PANEL] if TILE_ROWS == PANEL else [],
+# (size, a, d, jump, depth, start, step, start_jump, w, stride, across, rate): of so many units that whole panels of
+# them are such tiles, the step of gradient descent at once: w[m * stride] -= rate * (start[m * step] + sum over i <
+# depth of a[i, m] * d[i]). Epochs of 784-256-128-64-10, batch 100, on two threads: 163 ms, so 157.
+_DESCENDING = [PANEL] * (TILE_ROWS == PANEL) + [PANEL + WIDE_UNITS] * (WIDTH > 1)
+tile_descent = family("at_a at_d jump depth at_start step start_jump at_w stride across x_rate", _DESCENDING,
                       _tile_descent)  # fmt: skip
 
 
@@ -286,11 +317,6 @@ def _sum(b: Any, count: Any, index: Any, value: Any, columns: list[Any], stride:
     for way in range(1, ways):
         held[:width] = [b.fadd(held[v], held[way * width + v]) for v in range(width)]
     return repeat(b, b.sub(count, whole), 1, held[:width], lambda q, held: add(b.add(q, whole), held))
-
-
-def _panels(b: Any, pointer: Any, size: int, jump: Any) -> list[Any]:
-    """Pointers to a row in `size` panels."""
-    return [at(b, pointer, b.mul(jump, word(p))) for p in range(size)]
 
 
 def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,

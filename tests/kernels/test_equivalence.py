@@ -151,6 +151,13 @@ def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kern
     CHECKS[kernel](kernels.backend("fused"), replace(LARGE, threads=1, batch_size=290, **FORMS[form]))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_more_inputs_and_outputs_than_are_multiplied_at_once(kernel: str) -> None:
+    """Sums that go on where a block of weights has ended: forward over inputs, on the way back over outputs."""
+    widths = (plan.DEPTH + 30, 40, plan.DEPTH + 18, 5)
+    CHECKS[kernel](kernels.backend("fused"), replace(LARGE, widths=widths))
+
+
 # The ways to the gradient of a first layer, and the words of the plan that tell them. Units of a group stand apart: on
 # sparse input where there are several threads, which share them out.
 WORDS = [plan.SPARSE, plan.SCATTERED, plan.IN_PLACE, plan.PIECES, plan.GROUPS, plan.NARROW]
