@@ -81,10 +81,21 @@ def test_the_faster_number_takes_over_and_gives_way_again():
     pace = Pace(4, True)
     assert 1 not in after(pace, FIRST_WAIT, {1: 1e-3, 4: 3e-4})
     bad, good = {1: 1e-3, 4: 3e-3}, {1: 1e-3, 4: 3e-4}
-    assert set(after(Pace(4, True), 50, {1: 0.8e-3, 4: 1e-3})[FIRST_WAIT + 1 :][:8]) == {4}  # it must be much better
     assert after(pace, 14, bad) == [1, 4, 4] + [1] * (1 + FIRST_WAIT) + [4, 1]  # one slow slice tells nothing, two do
     after(pace, 30, good)
     assert pace.threads == 4
+
+
+def test_one_thread_that_is_a_little_better_takes_over_when_it_is_so_again_and_again():
+    little, alike, worse = {1: 0.9e-3, 4: 1e-3}, {1: 0.97e-3, 4: 1e-3}, {1: 1.1e-3, 4: 1e-3}
+    before = [4] * FIRST_WAIT
+    assert after(Pace(4, True), FIRST_WAIT + 8, little) == [*before, 1, 4, 4, 1, 4, 4, 1, 1]
+    assert after(Pace(4, True), FIRST_WAIT + 17, alike) == [*before, 1, *[4] * 16]
+    pace = Pace(4, True)
+    assert after(pace, FIRST_WAIT + 4, little)[-4:] == [1, 4, 4, 1]
+    assert after(pace, 3, worse) == [4, 4, 1]  # the row of trials begins anew
+    assert after(pace, 2 * FIRST_WAIT, little) == [4] * 2 * FIRST_WAIT
+    assert after(pace, 8, little) == [1, 4, 4, 1, 4, 4, 1, 1]
 
 
 def test_what_becomes_slower_is_compared_at_once_but_not_again_and_again():
