@@ -9,6 +9,7 @@ from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
+    APART,
     APPLY_BEGIN,
     APPLY_END,
     AT_DELTAS,
@@ -186,9 +187,10 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
             totals[0] = totals[1] = 0.0
         if pieces and job[NARROW]:
             here, there = narrow.samples_of(job, piece, size)
-            narrow.over_samples(job, here, there, size, begin, left, weight, at_order, scratch)
-            narrow.gradient(job, piece, here, there)
-            add_losses(job, here, there, at_order + WORD * begin, totals)
+            place, end, order_begin = here + APART * piece, there + APART * piece, begin - APART * piece
+            narrow.over_samples(job, place, end, size, order_begin, left, weight, at_order, scratch)
+            narrow.gradient(job, piece, place, end)
+            add_losses(job, place, end, at_order + WORD * order_begin, totals)
             continue
         here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
         sums, step = job[AT_PIECES] + FLOAT * piece * job[SIZE], np.int64(BLOCK) if pieces else there - here

@@ -122,9 +122,9 @@ def backward(job, first, last, scratch):  # type: ignore[no-untyped-def]
 
 @part
 def over_samples(job, first, last, size, begin, left, weight, at_order, scratch):  # type: ignore[no-untyped-def]
-    """Losses and deltas of samples first..last, whole groups, of a batch of `size` that begins at `begin` of the order.
+    """Losses and deltas of samples at places first..last, whole groups; that of place 0 would be the order's `begin`.
 
-    `left` more samples follow the batch.
+    The batch is of `size`, and `left` more samples follow it.
     """
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)

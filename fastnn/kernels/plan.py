@@ -131,6 +131,9 @@ DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, wha
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
 HALVES = 2  # of a batch, in which a panel of units of a dense first layer is claimed
+# Places of samples between the pieces of a narrow net, 4 KiB or more: a core that writes line after line fetches those
+# beyond, which another core writes. 24-8-2, batch 200, on two threads of an Intel server: 3.6 ms an epoch without, 2.6.
+APART = 64
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
 
@@ -303,9 +306,11 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     widths, layers = net.widths, len(net.strides)
     pieces = 0 if everything else pieces_of(net, batch, is_sparse)
     narrow = pieces > 0 and not is_sparse and is_narrow(net, batch)
-    rows = threads * BLOCK if pieces and not narrow else batch  # samples that there is place for between the layers
+    rows = batch  # samples that there is place for between the layers
+    if pieces:
+        rows = batch + APART * (pieces - 1) if narrow else threads * BLOCK
     # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
-    jump = PANEL * PANEL * panels_of(batch) if narrow else PANEL * (rows | 1)
+    jump = PANEL * PANEL * panels_of(rows) if narrow else PANEL * (rows | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])
     groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
     if not (is_sparse or everything) and shares_units(net, batch):
