@@ -61,7 +61,7 @@ class Pace:
         if steps < min(self.next()[1], self._usual):  # the end of an epoch has cut it short: it tells little
             self._left = 1
             return
-        self._won = self._won + 1 if threads == 1 and each < self._level * LITTLE else 0
+        self._won = self._won + 1 if each < self._level * LITTLE else 0
         if each < self._level * (LEAVE if threads == 1 else RETURN) or self._won == RUNNING:
             self.threads, self._other, self._wait, self._won = threads, self._level, FIRST_WAIT, 0
             self._level = self._last = self._best = each

@@ -200,7 +200,7 @@ def _sparse(name: str, shape: Shape, threads: int) -> Work:
     return work
 
 
-TILE_DEPTH = 128  # what both sides of a tile take fits a first-level cache of 32 KiB; 256 would not
+TILE_DEPTH = 128  # what both sides of a tile take, up to 24 KiB, stays in a first-level cache of 32 KiB
 
 
 def _tile(name: str, threads: int) -> Work:

@@ -87,7 +87,7 @@ def test_the_faster_number_takes_over_and_gives_way_again():
 
 
 def test_one_thread_that_is_a_little_better_takes_over_when_it_is_so_again_and_again():
-    little, alike, worse = {1: 0.9e-3, 4: 1e-3}, {1: 0.97e-3, 4: 1e-3}, {1: 1.1e-3, 4: 1e-3}
+    little, alike, worse = {1: 0.8e-3, 4: 1e-3}, {1: 0.97e-3, 4: 1e-3}, {1: 1.1e-3, 4: 1e-3}
     before = [4] * FIRST_WAIT
     assert after(Pace(4, True), FIRST_WAIT + 8, little) == [*before, 1, 4, 4, 1, 4, 4, 1, 1]
     assert after(Pace(4, True), FIRST_WAIT + 17, alike) == [*before, 1, *[4] * 16]

@@ -9,7 +9,6 @@ from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
-    APART,
     APPLY_BEGIN,
     APPLY_END,
     AT_DELTAS,
@@ -50,6 +49,7 @@ from fastnn.kernels.plan import (
     PANEL_STEP,
     PANELS,
     PIECES,
+    PIECES_APART,
     ROW,
     ROW_STEP,
     SCATTERED,
@@ -162,6 +162,7 @@ def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-
             for j in range(PANEL):
                 total[j] += row[j]
             continue
+        inputs = inputs_of(job, layer, scratch)
         for k in range(0, rows, PANEL):
             end = min(k + PANEL, rows)
             for p in range(0, w[PANELS], WIDTH):
@@ -169,7 +170,6 @@ def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-
                 tile = sums + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
                 if fresh:
                     dense.clear(tile, PANEL * (end - k) * panels)
-                inputs = inputs_of(job, layer, scratch)
                 dense.add_gradient(w, inputs, job[JUMP], first, samples, k, end, p, panels, tile)
 
 
@@ -187,8 +187,9 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
             totals[0] = totals[1] = 0.0
         if pieces and job[NARROW]:
             here, there = narrow.samples_of(job, piece, size)
-            place, end, order_begin = here + APART * piece, there + APART * piece, begin - APART * piece
-            narrow.over_samples(job, place, end, size, order_begin, left, weight, at_order, scratch)
+            gap = PIECES_APART * piece
+            place, end, order_begin = here + gap, there + gap, begin - gap
+            narrow.over_samples(job, place, end, size, order_begin, left + gap, weight, at_order, scratch)
             narrow.gradient(job, piece, place, end)
             add_losses(job, place, end, at_order + WORD * order_begin, totals)
             continue
@@ -232,13 +233,13 @@ def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-un
     for k in range(granule[BEGIN], last, PANEL):
         rows = min(PANEL, last - k)
         for p in range(granule[FROM_PANEL], stop, WIDTH):
-            panels = min(WIDTH, stop - p)
-            for q in range(panels):
-                if job[PIECES]:
+            panels, weights = min(WIDTH, stop - p), w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
+            if job[PIECES]:
+                for q in range(panels):
                     add_pieces(job, w, k, rows, p + q, scratch[TILE] + FLOAT * PANEL * rows * q)
-                else:
-                    fetch_panel(1, w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * (p + q)), w[ROW_STEP], rows)
-            if not job[PIECES]:
+            else:
+                for q in range(panels):
+                    fetch_panel(1, weights + FLOAT * w[PANEL_STEP] * q, w[ROW_STEP], rows)
                 if at_once and rows == PANEL:
                     dense.descend(w, inputs, job[JUMP], size, k, p, panels, F(hyper[RATE]), scratch)
                     continue

@@ -75,7 +75,7 @@ _place, JOB_WORDS = count(), 50
     LOSS,  # code
     ACTIVATED,  # whether the loss takes outputs, not Z
     AT_OUTPUTS,  # Z, then A of the last layer, in panels
-    AT_LOSSES,  # float32, of each sample of the batch, or of all
+    AT_LOSSES,  # float32, of each sample of the batch at its place, or of all
     AT_HITS,
     AT_TOTALS,  # float64 (3,)
     AT_PREDICTIONS,  # float32 (N, O)
@@ -131,9 +131,9 @@ DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, wha
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
 HALVES = 2  # of a batch, in which a panel of units of a dense first layer is claimed
-# Places of samples between the pieces of a narrow net, 4 KiB or more: a core that writes line after line fetches those
-# beyond, which another core writes. 24-8-2, batch 200, on two threads of an Intel server: 3.6 ms an epoch without, 2.6.
-APART = 64
+# Places of samples, whole groups, between the pieces of a narrow net: a core that writes line after line fetches some
+# beyond, which another core writes. Epochs of 24-8-2, batch 200, two threads of an Intel server: 3.6 ms, and 2.6 so.
+PIECES_APART = 64
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
 
@@ -308,7 +308,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     narrow = pieces > 0 and not is_sparse and is_narrow(net, batch)
     rows = batch  # samples that there is place for between the layers
     if pieces:
-        rows = batch + APART * (pieces - 1) if narrow else threads * BLOCK
+        rows = batch + PIECES_APART * (pieces - 1) if narrow else threads * BLOCK
     # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
     jump = PANEL * PANEL * panels_of(rows) if narrow else PANEL * (rows | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])

@@ -77,7 +77,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
 
 
 def make_gradient(stamp: int, cache: bool) -> Any:
-    """The gradient of the last layer's W, 16 rows by a panel at a time; each part overwrites the one before."""
+    """The gradient of the last layer's W, 16 rows by WIDTH panels at a time; each part overwrites the one before."""
 
     @kernel(cache)
     def run(at_job: int, samples: int, times: int) -> int:
@@ -145,14 +145,13 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
 
 
 # ---------------------------------------------------------------- the bare tiles
-# run(a, b, c, depth, times): at b panels of `depth` rows of 16 floats, at c of TILES' rows of sums, next to each other.
+# run(a, b, c, depth, times): at b the panels of TILES, `depth` rows of 16 floats each, and at c those of its sums.
 
 # Rows and panels of the largest tile of each kind.
 TILES = {
     "tile by samples": (WIDE_ROWS or TILE_ROWS, WIDTH),
     "tile by units": (WIDE_UNITS or TILE_ROWS, WIDTH),
 }
-BEYOND = PANEL * (WIDTH - 1)  # what their sizes count from
 
 
 def make_tile_by_samples(stamp: int, cache: bool) -> Any:
@@ -163,9 +162,10 @@ def make_tile_by_samples(stamp: int, cache: bool) -> Any:
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):
-            start = at_c + FLOAT * PANEL * rows * panels
-            tile_by_samples(BEYOND + rows, at_a, PANEL * rows, at_b, PANEL, PANEL * depth, depth, start, 0, 0, at_c,
-                            PANEL * rows)  # fmt: skip
+            size, start = dense.tile_size(rows, panels), at_c + FLOAT * PANEL * rows * panels
+            tile_by_samples(
+                size, at_a, PANEL * rows, at_b, PANEL, PANEL * depth, depth, start, 0, 0, at_c, PANEL * rows
+            )
         return stamp
 
     return run
@@ -173,13 +173,13 @@ def make_tile_by_samples(stamp: int, cache: bool) -> Any:
 
 def make_tile_by_units(stamp: int, cache: bool) -> Any:
     """c += A^T B; of A's `depth` rows of 16 floats the first columns, at a."""
-    rows, _ = TILES["tile by units"]
+    rows, panels = TILES["tile by units"]
 
     @kernel(cache)
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):
-            tile_by_units(BEYOND + rows, at_a, at_b, PANEL * depth, depth, at_c, PANEL * rows)
+            tile_by_units(dense.tile_size(rows, panels), at_a, at_b, PANEL * depth, depth, at_c, PANEL * rows)
         return stamp
 
     return run

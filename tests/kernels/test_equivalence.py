@@ -152,10 +152,11 @@ def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kern
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_more_inputs_and_outputs_than_are_multiplied_at_once(kernel: str) -> None:
-    """Sums that go on where a block of weights has ended: forward over inputs, on the way back over outputs."""
+@parametrize_backend
+def test_layers_beyond_a_block_of_weights(backend: str, kernel: str) -> None:
+    """Sums that go on where a block has ended: forward over inputs, on the way back over outputs."""
     widths = (plan.DEPTH + 30, 40, plan.DEPTH + 18, 5)
-    CHECKS[kernel](kernels.backend("fused"), replace(LARGE, widths=widths))
+    CHECKS[kernel](kernels.backend(backend), replace(LARGE, widths=widths))
 
 
 # The ways to the gradient of a first layer, and the words of the plan that tell them. Units of a group stand apart: on

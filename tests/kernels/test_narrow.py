@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastnn import kernels
@@ -31,3 +32,16 @@ def test_narrow_nets_of_each_kind(settings: dict[str, Any], kernel: str) -> None
     job = case.job()
     fused.train(job, case.order(), 0, 0, case.steps(1))
     assert job.workspace.words[plan.NARROW]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pieces_lie_apart(threads: int) -> None:
+    """Samples 0..64 and 64..140, whole groups: each stands in its piece's place, and nothing in the gap between."""
+    case = replace(NARROW, threads=threads)
+    job = case.job()
+    kernels.backend("fused").train(job, case.order()[:140], 0, 0, case.steps(1))
+    work, gap = job.workspace, plan.PIECES_APART
+    assert work.words[plan.PIECES] == 2
+    there = np.flatnonzero(work.losses)
+    assert there.tolist() == [*range(64), *range(64 + gap, 140 + gap)]
+    assert len(work.losses) >= 140 + gap

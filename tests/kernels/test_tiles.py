@@ -1,0 +1,109 @@
+"""Dense tiles of each size, one panel wide and two, against NumPy: every stride is another, and sums have a start."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastnn.kernels.dense import tile_size
+from fastnn.kernels.families import whole
+from fastnn.kernels.simd import (
+    TILE_ROWS,
+    WIDE_ROWS,
+    WIDE_UNITS,
+    WIDTH,
+    tile_by_samples,
+    tile_by_units,
+    tile_descent,
+)
+from fastnn.layers import LANES as PANEL
+
+DEPTHS = [1, 16, 37]
+ROOM = 2**13
+
+
+@pytest.fixture(scope="module")
+def run():
+    @njit
+    def call(kind, rows, panels, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, rate):
+        whole()
+        size = tile_size(rows, panels)
+        if kind == "samples":
+            tile_by_samples(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump)
+        elif kind == "units":
+            tile_by_units(size, a, w, across, depth, c, c_jump)
+        else:
+            tile_descent(size, a, w, across, depth, start, step, start_jump, c, stride, c_jump, rate)
+
+    return call
+
+
+def sizes(wide):
+    return [*((rows, 1) for rows in range(1, TILE_ROWS + 1)), *((rows, 2) for rows in range(1, wide + 1))]
+
+
+def rows_at(buffer, rows, step, panels, jump):
+    """Rows of 16 floats, `step` apart, of panels `jump` apart (panels, rows, 16), as they stand in a buffer."""
+    shape = panels, rows, PANEL
+    return np.lib.stride_tricks.as_strided(buffer, shape, (4 * jump, 4 * step, 4))
+
+
+def close(found, expected, depth):
+    # sums of depth + 1 terms below 1, each rounded by half a unit in the last place of at most depth + 1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2.0**-24 * (depth + 1) ** 2)
+
+
+@pytest.fixture
+def memory():
+    rng = np.random.default_rng(0)
+    return [rng.random(ROOM, np.float32) for _ in range(4)]
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_tiles_by_samples(run, memory, depth):
+    for rows, panels in sizes(WIDE_ROWS):
+        a, w, start, c = (array.copy() for array in memory)
+        jump, stride, across, step, start_jump, c_jump = 400, 48, 2000, 19, 700, 900
+        at = [array.ctypes.data for array in (a, w, start, c)]
+        run("samples", rows, panels, at[0], jump, at[1], stride, across, depth, at[2], step, start_jump, at[3], c_jump,
+            np.float32(0))  # fmt: skip
+        k = np.arange(depth)
+        left = a[k // PANEL * jump + k % PANEL + PANEL * np.arange(rows)[:, None]]  # (rows, depth)
+        expected = rows_at(start, rows, step, panels, start_jump) + left @ rows_at(w, depth, stride, panels, across)
+        others = memory[3].copy()
+        rows_at(others, rows, PANEL, panels, c_jump)[:] = rows_at(c, rows, PANEL, panels, c_jump)
+        close(rows_at(c, rows, PANEL, panels, c_jump), expected, depth)
+        np.testing.assert_array_equal(c, others)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_tiles_by_units(run, memory, depth):
+    for rows, panels in sizes(WIDE_UNITS):
+        a, d, _, c = (array.copy() for array in memory)
+        at = [array.ctypes.data for array in (a, d, c)]
+        jump, c_jump = 1000, 600
+        run("units", rows, panels, at[0], 0, at[1], 0, jump, depth, 0, 0, 0, at[2], c_jump, np.float32(0))
+        left = a[: PANEL * depth].reshape(depth, PANEL)[:, :rows].T
+        before = rows_at(memory[3], rows, PANEL, panels, c_jump)
+        others = memory[3].copy()
+        rows_at(others, rows, PANEL, panels, c_jump)[:] = rows_at(c, rows, PANEL, panels, c_jump)
+        close(rows_at(c, rows, PANEL, panels, c_jump), before + left @ rows_at(d, depth, PANEL, panels, jump), depth)
+        np.testing.assert_array_equal(c, others)
+
+
+@pytest.mark.skipif(TILE_ROWS < PANEL, reason="no tile has a whole panel of units")
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("panels", range(1, WIDTH + 1))
+def test_tiles_that_descend(run, memory, panels, depth):
+    rows, rate = PANEL if panels == 1 else WIDE_UNITS, 0.25
+    a, d, start, w = (array.copy() for array in memory)
+    at = [array.ctypes.data for array in (a, d, start, w)]
+    jump, step, start_jump, stride, across = 1000, 21, 500, 50, 3000
+    run("descent", rows, panels, at[0], 0, at[1], stride, jump, depth, at[2], step, start_jump, at[3], across,
+        np.float32(rate))  # fmt: skip
+    left = a[: PANEL * depth].reshape(depth, PANEL)[:, :rows].T
+    sums = rows_at(start, rows, step, panels, start_jump) + left @ rows_at(d, depth, PANEL, panels, jump)
+    others = memory[3].copy()
+    rows_at(others, rows, stride, panels, across)[:] = rows_at(w, rows, stride, panels, across)
+    before = rows_at(memory[3], rows, stride, panels, across)
+    close(rows_at(w, rows, stride, panels, across), before - rate * sums, depth)
+    np.testing.assert_array_equal(w, others)
