@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
+from fastnn.kernels.cost import DELTA_BYTES
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
@@ -225,14 +226,15 @@ def descends(job, store, hyper):  # type: ignore[no-untyped-def]
 
 
 @part
-def dense_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
-    """A granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
-    layer, last, stop = granule[OF_LAYER], granule[END], granule[FROM_PANEL] + granule[OF_PANELS]
+def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """Of panels first..stop a granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
+    layer, last = granule[OF_LAYER], granule[END]
+    first, stop = max(first, granule[FROM_PANEL]), min(stop, granule[FROM_PANEL] + granule[OF_PANELS])
     w, inputs = layer_of(job, layer), inputs_of(job, layer, scratch)
     at_once = TILE_ROWS == PANEL and descends(job, store, hyper)
     for k in range(granule[BEGIN], last, PANEL):
         rows = min(PANEL, last - k)
-        for p in range(granule[FROM_PANEL], stop, WIDTH):
+        for p in range(first, stop, WIDTH):
             panels, weights = min(WIDTH, stop - p), w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
             if job[PIECES]:
                 for q in range(panels):
@@ -343,15 +345,23 @@ def add_up(job, size, weight, at_order):  # type: ignore[no-untyped-def]
 @part
 def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-untyped-def]
     """Granules begin..end of the rows of the gradients: applied at once, or stored with the sums of their squares."""
-    scratch = scratch_of(job, thread)
-    for number in range(begin, end):
-        granule = granule_of(job, number)
-        if granule[OF_LAYER] == 0 and job[SPARSE] and not job[PIECES]:
-            sparse_rows(job, granule, size, store, hyper, scratch)
-        else:
-            dense_rows(job, granule, size, store, hyper, scratch)
-        if store:
-            square_sums(job, granule)
+    scratch, near = scratch_of(job, thread), max(DELTA_BYTES // (FLOAT * PANEL * size * WIDTH), 1) * WIDTH
+    first = begin
+    while first < end:
+        layer, last = granule_of(job, first)[OF_LAYER], first + 1
+        while last < end and granule_of(job, last)[OF_LAYER] == layer:
+            last += 1
+        if layer == 0 and job[SPARSE] and not job[PIECES]:
+            for number in range(first, last):
+                sparse_rows(job, granule_of(job, number), size, store, hyper, scratch)
+        else:  # of all these rows so many panels that their deltas stay in a near cache, then the next ones
+            panels = layer_of(job, layer)[PANELS]
+            for p in range(0, panels, near):
+                for number in range(first, last):
+                    dense_rows(job, granule_of(job, number), p, p + near, size, store, hyper, scratch)
+        first = last
+    for number in range(begin, end if store else begin):
+        square_sums(job, granule_of(job, number))
 
 
 @part

@@ -151,6 +151,16 @@ def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kern
     CHECKS[kernel](kernels.backend("fused"), replace(LARGE, threads=1, batch_size=290, **FORMS[form]))
 
 
+@pytest.mark.parametrize("kernel", ["gradients", "train"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_more_deltas_than_stay_near(monkeypatch: pytest.MonkeyPatch, threads: int, kernel: str) -> None:
+    """Nine panels of 700 samples: of all rows of the gradient some panels, then the next ones."""
+    assert 700 * 130 * 4 > cost.DELTA_BYTES
+    monkeypatch.setattr(plan, "pieces_of", lambda *_: 0)
+    case = replace(LARGE, widths=(40, 130, 140, 10), samples=700, batch_size=700, threads=threads)
+    CHECKS[kernel](kernels.backend("fused"), case)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @parametrize_backend
 def test_layers_beyond_a_block_of_weights(backend: str, kernel: str) -> None:
