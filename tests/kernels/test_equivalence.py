@@ -143,32 +143,6 @@ def test_layers_and_batches_beyond_a_block(backend: str, kernel: str, form: str)
     CHECKS[kernel](kernels.backend(backend), replace(LARGE, **FORMS[form]))
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kernel", ["gradients", "train"])
-def test_more_samples_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch, kernel: str, form: str) -> None:
-    """One thread takes a batch as a whole: 128, 128 and 34 samples, if it is not cut into pieces."""
-    monkeypatch.setattr(plan, "pieces_of", lambda *_: 0)
-    CHECKS[kernel](kernels.backend("fused"), replace(LARGE, threads=1, batch_size=290, **FORMS[form]))
-
-
-@pytest.mark.parametrize("kernel", ["gradients", "train"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_more_deltas_than_stay_near(monkeypatch: pytest.MonkeyPatch, threads: int, kernel: str) -> None:
-    """Nine panels of 700 samples: of all rows of the gradient some panels, then the next ones."""
-    assert cost.DELTA_BYTES < 700 * 130 * 4
-    monkeypatch.setattr(plan, "pieces_of", lambda *_: 0)
-    case = replace(LARGE, widths=(40, 130, 140, 10), samples=700, batch_size=700, threads=threads)
-    CHECKS[kernel](kernels.backend("fused"), case)
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-@parametrize_backend
-def test_layers_beyond_a_block_of_weights(backend: str, kernel: str) -> None:
-    """Sums that go on where a block has ended: forward over inputs, on the way back over outputs."""
-    widths = (plan.DEPTH + 30, 40, plan.DEPTH + 18, 5)
-    CHECKS[kernel](kernels.backend(backend), replace(LARGE, widths=widths))
-
-
 # The ways to the gradient of a first layer, and the words of the plan that tell them. Units of a group stand apart: on
 # sparse input where there are several threads, which share them out.
 WORDS = [plan.SPARSE, plan.SCATTERED, plan.IN_PLACE, plan.PIECES, plan.GROUPS, plan.NARROW]

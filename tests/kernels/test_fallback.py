@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LANES = "from fastnn.kernels import vectors; print(vectors.LANES, vectors.FUSED)"
 # Each kernel in each form of input, wider than a tile and than a block; any number of threads; the error bounds.
 TESTS = ["tests/kernels/test_equivalence.py", "tests/kernels/test_elementary.py", "tests/kernels/test_listing.py",
-         "tests/kernels/test_tiles.py"]  # fmt: skip
+         "tests/kernels/test_tiles.py", "tests/kernels/test_blocks.py"]  # fmt: skip
 KERNELS = "beyond_a_block or bit_for_bit or each_way or within_the_bounds or padding_stays_zero"
 CHOSEN = f"fused and ({KERNELS}) or elementary or listing or tiles"
 # Numba's settings, what they must lead to, and the features that a CPU needs to run what is compiled then.
