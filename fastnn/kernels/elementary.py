@@ -13,13 +13,16 @@ from fastnn.kernels.vectors import Bits, Vector, where
 
 LOG2_E = 1.44269504088896341
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4  # the first with few enough bits that n * LN2_HIGH is exact
-ROUNDER = 12582912.0  # 1.5 * 2**23: adding it rounds to a whole number, held in the lowest bits
-ROUNDER_BITS = 0x4B400000
+# 1.5 * 2**23: adding it rounds to a whole number n, held in the lowest bits; the exponent's offset 127 is there too, so
+# that these bits, moved to the exponent's place, are 2**n.
+ROUNDER = 12582912.0 + 127
+ROUNDER_BITS = 0x4B400000 + 127
 LOWEST, HIGHEST = -104.0, 89.0  # exp is 0 below and infinite above
 LN2 = 0.69314718055994531
 SQRT2_MINUS_1 = 0.41421356
 
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+HALF_EXP = tuple(c * 2 ** (len(EXP) - k) for k, c in enumerate(EXP))  # of (exp(2 h) - 1) / 2: the same, scaled exactly
 LOG = (
     7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
     2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
@@ -43,24 +46,25 @@ def exp(x: Vector) -> Vector:
     """exp(x) = 2**n exp(r), in two halves of n: so 2**128 and denormals are in reach."""
     x = where(x < LOWEST, LOWEST, x)
     x = where(x > HIGHEST, HIGHEST, x)
-    n, m = _reduced(x)
+    bits, m = _reduced(x)
+    n = bits - ROUNDER_BITS
     half = n >> 1
     return (m + 1.0) * _power_of_two(half) * _power_of_two(n - half)
 
 
 def expm1(x: Vector) -> Vector:
     """exp(x) - 1 = 2**n (exp(r) - 1) + (2**n - 1) for x from -87 to 88; n is 0 where x is small: no digit is lost."""
-    n, m = _reduced(x)
-    power = _power_of_two(n)
+    bits, m = _reduced(x)
+    power = (bits << 23).floats()
     return power * m + (power - 1.0)
 
 
 def _reduced(x: Vector) -> tuple[Bits, Vector]:
-    """n and exp(r) - 1, a polynomial, for x = n ln 2 + r with r as small as can be."""
+    """The bits of n + ROUNDER and exp(r) - 1, a polynomial, for x = n ln 2 + r with r as small as can be."""
     shifted = x * LOG2_E + ROUNDER
     n = shifted - ROUNDER
     r = (x - n * LN2_HIGH) - n * LN2_LOW
-    return shifted.bits() - ROUNDER_BITS, polynomial(r, EXP) * (r * r) + r
+    return shifted.bits(), polynomial(r, EXP) * (r * r) + r
 
 
 def _power_of_two(n: Bits) -> Vector:
@@ -90,10 +94,18 @@ def log1p(y: Vector) -> Vector:
 
 
 def tanh(x: Vector) -> Vector:
-    """tanh(x) = m / (m + 2) with m = exp(2 |x|) - 1, with the sign of x."""
-    size = abs(x)
-    m = expm1(2.0 * where(size > 10.0, 10.0, size))  # beyond, tanh is 1 to all digits
-    return (m / (m + 2.0)).signed(x)
+    """tanh(x) = s / (s + 1) with s = (exp(2 x) - 1) / 2 = 2**n e + (2**n - 1) / 2, e = (exp(2 h) - 1) / 2.
+
+    x = n ln 2 / 2 + h, in one step: where n is large, and h inexact, tanh is near 1 and takes no notice.
+    """
+    x = where(x < -10.0, -10.0, x)  # beyond, tanh is 1 to all digits
+    x = where(x > 10.0, 10.0, x)
+    shifted = x * (2 * LOG2_E) + ROUNDER
+    h = x - (shifted - ROUNDER) * (LN2 / 2)
+    e = polynomial(h, HALF_EXP) * (h * h) + h
+    power = (shifted.bits() << 23).floats()
+    s = power * e + (power * 0.5 - 0.5)
+    return s / (s + 1.0)
 
 
 def sigmoid(x: Vector) -> Vector:

@@ -132,18 +132,20 @@ def take_targets(job, rows, samples, bits, units, t):  # type: ignore[no-untyped
     The last sample stands in for those that the last group of samples lacks.
     """
     t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
-    side_by_side = 1 << bits
+    side_by_side, given, labelled = 1 << bits, job[AT_TARGETS] != 0, job[AT_LABELS] != 0
     places = (samples + side_by_side - 1) >> bits << bits
-    if not job[AT_TARGETS]:
-        for j in range(units * places):
-            t[j] = F(0)
-    for i in range(places):
-        row, at = rows[min(i, samples - 1)], (i >> bits << bits) * units + (i & (side_by_side - 1))
-        if job[AT_TARGETS]:
+    if given:
+        for i in range(places):
+            row, at = rows[min(i, samples - 1)], (i >> bits << bits) * units + (i & (side_by_side - 1))
             for o in range(units):
                 t[at + side_by_side * o] = targets[units * row + o]
-        elif job[AT_LABELS]:
-            t[at + side_by_side * labels[row]] = F(1)
+        return
+    for j in range(units * places):
+        t[j] = F(0)
+    if labelled:
+        for i in range(places):
+            label = labels[rows[min(i, samples - 1)]]
+            t[(i >> bits << bits) * units + (i & (side_by_side - 1)) + side_by_side * label] = F(1)
 
 
 @part
@@ -177,10 +179,12 @@ def finish_outputs(job, first, last, begin, weight, mode, at_order, scratch):  #
     units, panels, weights = w[OUTPUTS], w[PANELS], floats(job[AT_WEIGHTS])
     share, t, slot = floats(scratch[SHARES]), scratch[TARGETS], first if mode >= GRADIENT else begin + first
     rows, each = words(at_order + WORD * (begin + first)), 1.0 / weight if weight > 0 else 0.0
+    weighted = job[AT_WEIGHTS] != 0
     for i in range(last - first):
-        share[i] = F(weights[rows[i]] * each) if job[AT_WEIGHTS] else F(each)
+        share[i] = F(weights[rows[i]] * each) if weighted else F(each)
+    beyond = F(0) if job[NARROW] else share[last - first - 1]
     for i in range(last - first, last - first + PANEL):  # `judge` reads whole vectors
-        share[i] = F(0) if job[NARROW] else share[last - first - 1]
+        share[i] = beyond
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
         take_targets(job, rows, last - first, np.int64(PANEL_BITS), units, t)

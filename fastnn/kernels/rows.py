@@ -81,7 +81,7 @@ def _sigmoid(z: Vector, alpha: Vector) -> Pair:
 
 def _tanh(z: Vector, alpha: Vector) -> Pair:
     a = tanh(z)
-    return a, (1.0 - a) * (1.0 + a)
+    return a, 1.0 - a * a
 
 
 def _softplus(z: Vector, alpha: Vector) -> Pair:

@@ -7,7 +7,6 @@ Addresses are plain integers, strides and jumps count floats.
 """
 
 from collections.abc import Callable
-from itertools import product
 from typing import Any
 
 from llvmlite import ir
@@ -182,16 +181,18 @@ tile_descent = family("at_a at_d jump depth at_start step start_jump at_w stride
 
 def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d: Any, groups: Any, rows: Any,
                    at_c: Any) -> None:  # fmt: skip
-    together = max(1, min(4, (REGISTERS - 2) // size - 1))  # rows: their sums, and what these are of, stay in registers
+    together = max(1, min(4, (REGISTERS - 1) // (size + 1)))  # rows: they and their sums stay in registers
     kept = ir.Constant(ir.VectorType(I32, SUMMED), list(range(SUMMED)))
 
     def block(k: Any, together: int) -> list[Any]:
         def group(_: Any, inside: list[Any]) -> list[Any]:
             a, d, *held = inside
             for samples in range(PARTS):
-                right = load(b, [row_of(b, at(b, d, PANEL * o))[samples] for o in range(size)])
                 left = load(b, [row_of(b, at(b, a, PANEL * m))[samples] for m in range(together)])
-                held = [fma(b, x, y, old) for (x, y), old in zip(product(left, right), held, strict=True)]
+                for o in range(size):
+                    (right,) = load(b, [row_of(b, at(b, d, PANEL * o))[samples]])
+                    for m, row in enumerate(left):
+                        held[m * size + o] = fma(b, row, right, held[m * size + o])
             return [at(b, a, jump_a), at(b, d, jump_d), *held]
 
         start = [at(b, at_a, b.mul(k, word(PANEL))), at_d, *[ir.Constant(VECTOR, None)] * (together * size)]
