@@ -2,15 +2,17 @@
 
 For each net: the vectors of multiply-adds that a step cannot do without, and the cycles that it takes on one thread and
 on all, a cycle being the time in which a core does one such vector. What a step on all threads takes longer than its
-share of one thread's is lost to what they exchange, wait for, and do each for itself: in microseconds, and in times
-that a word takes from one core to the other and back. At last, how many times as fast as its best peer in the stored
-contest the net is now, would be if nothing was lost so, and could be at most, if a step was nothing but its useful
+share of one thread's is lost to what they exchange, wait for, and do each for itself. Then the cache lines that a
+thread takes over in a step, because others have changed them since, and how long it takes two cores that do nothing
+else to hand over as many. At last, how many times as fast as its best peer in the stored contest the net is now, would
+be if nothing more was lost than that, or nothing at all, and could be at most, if a step was nothing but its useful
 multiply-adds. The fastest epochs count, of the peers' too: what else the machine does can only slow one down.
 
 Stores bench_results/limits.json.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +24,75 @@ from benchmarks.peers.work import flops
 from fastnn.files import write_atomically
 from fastnn.kernels import limits
 from fastnn.kernels.cpu import lanes
+from fastnn.kernels.plan import GROUPS, PIECES
 from fastnn.kernels.threads import available
+from fastnn.layers import LANES
+from fastnn.training import Fit
 
 RESULTS = Path(__file__).parents[1] / "bench_results"
 STORE, CONTEST = RESULTS / "limits.json", RESULTS / "peers" / "peers.json"
 
 HEAD = """
-                 thousand cycles a step       of peak     lost a step    times the best peer
-net            useful  one thread      all   one   all       us  trips   now  whole  at most
+                 thousand cycles a step       of peak   lost    taken over       times the best peer
+net            useful  one thread      all   one   all     us   lines     us   now shared  whole  at most
 """.strip("\n")
 
 
-def seconds(name: str, threads: int) -> tuple[Task, float, float]:
-    """A net's data, and the seconds of the fastest epoch on one thread and on all of them, taken in turn."""
+def panels(units: int) -> int:
+    """Cache lines that so many units of a sample, or of a row of weights, take."""
+    return -(-units // LANES)
+
+
+def taken_over(fit: Fit, threads: int) -> list[float]:
+    """The lines that a thread takes over in a step, one handover after the other: what it needs and others changed.
+
+    By pieces: the gradients of others' pieces, for the weights that it updates; and the weights that they updated.
+    Otherwise the outputs of units of the first layer, if these are shared out; what belongs to others' samples, and a
+    gradient is formed from; and weights again, of all layers that do not share out their units.
+    """
+    net, batch, words = fit.network.architecture, fit.job.batch_size, fit.job.workspace.words
+    others = 1 - 1 / threads
+    if words[PIECES]:
+        return [words[PIECES] * others * net.size / LANES / threads, net.size / LANES * others]
+    by_units = 1 < threads <= words[GROUPS]
+    outputs = batch / threads * others * panels(net.widths[1]) if by_units else 0
+    formed = batch * others * panels(net.widths[1]) / (threads if by_units else 1)
+    weights = 0 if by_units else (net.widths[0] + 1) * panels(net.widths[1])
+    for inputs, units in pairwise(net.widths[1:]):
+        formed += batch * others * (panels(inputs) / threads + panels(units))
+        weights += (inputs + 1) * panels(units)
+    return [outputs, formed, weights * others] if by_units else [formed, weights * others]
+
+
+def seconds(name: str, threads: int) -> tuple[Task, Fit, float, float]:
+    """A net's data, its fit on all threads, and the seconds of the fastest epoch on one thread and all, in turn."""
     row, task = ROWS[name], Task(ROWS[name])
     settings: dict[str, Any] = {"scale": task.scale, "batch": row.batch, "rate": row.rate, "shuffle": False}
     trainings = [
         Training(row.sizes, row.activation, task.raw, task.labels, threads=n, **settings) for n in (1, threads)
     ]
     one, all_ = map(min, in_turn(trainings))
-    return task, one, all_
+    return task, trainings[1].fit, one, all_
 
 
-def judged(name: str, threads: int, peak: float, trip: float, peer: float) -> dict[str, float]:
-    """The figures of one net; `peak` in GFLOP/s of one thread, `trip` in ns, `peer` in seconds."""
-    task, one, all_ = seconds(name, threads)
+def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float]:
+    """The figures of one net; `peak` in GFLOP/s of one thread, `peer` in seconds."""
+    task, fit, one, all_ = seconds(name, threads)
     steps, useful = -(-len(task.raw) // task.row.batch), flops(task) / 1e9
     cycle = 2 * lanes() / peak  # ns of a vector of multiply-adds
-    lost = 1e9 * (all_ - one / threads) / steps
+    lines = [round(each) for each in taken_over(fit, threads)] if threads > 1 else []
+    handed = sum(map(limits.handover, lines))
     return {
         "useful_cycles": 1e9 * useful / peak / steps / cycle,
         "one_thread_cycles": 1e9 * one / steps / cycle,
         "all_threads_cycles": 1e9 * all_ / steps / cycle,
         "one_thread_share": useful / peak / one,
         "all_threads_share": useful / peak / threads / all_,
-        "lost_ns": lost,
-        "lost_round_trips": lost / trip if trip else 0.0,
+        "lost_ns": 1e9 * (all_ - one / threads) / steps,
+        "lines_taken_over": sum(lines),
+        "taken_over_ns": handed,
         "times_best_peer": peer / all_,
+        "shared": peer / (one / threads + handed * steps / 1e9),
         "without_loss": peer / (one / threads),
         "at_most": peer / (useful / peak / threads),
     }
@@ -71,17 +105,17 @@ def main() -> None:
     found: dict[str, Any] = {}
     print(HEAD)
     for row in contest["rows"]:
-        name, trip = row["row"], limits.round_trip()
+        name = row["row"]
         peer = min(one["min_s"] for who, one in row["contestants"].items() if not who.startswith("fastnn"))
-        mine = found[name] = judged(name, threads, peak, trip, peer)
-        *cycles, one, all_, ns, trips, now, alone, most = mine.values()
+        mine = found[name] = judged(name, threads, peak, peer)
+        *cycles, one, all_, lost, lines, handed, now, shared, whole, most = mine.values()
         useful, first, second = (f"{count / 1000:,.{1 if count < 1e6 else 0}f}" for count in cycles)
         print(
-            f"{name:<14}{useful:>7}{first:>12}{second:>9}{one:>6.0%}{all_:>6.0%}{ns / 1000:>9.1f}{trips:>7.0f}"
-            f"{now:>6.2f}{alone:>7.2f}{most:>9.2f}   ({trip:.0f} ns to the other core and back)",
+            f"{name:<14}{useful:>7}{first:>12}{second:>9}{one:>6.0%}{all_:>6.0%}{lost / 1000:>7.1f}{lines:>8}"
+            f"{handed / 1000:>7.1f}{now:>6.2f}{shared:>7.2f}{whole:>7.2f}{most:>9.2f}",
             flush=True,
         )
-    machine = describe(threads) | {"fma_peak_gflops_one_thread": peak}
+    machine = describe(threads) | {"fma_peak_gflops_one_thread": peak, "round_trip_ns": limits.round_trip()}
     write_atomically(STORE, json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
     print(f"stored in {STORE}")
 

@@ -147,15 +147,20 @@ def make_update(stamp: int, cache: bool) -> Any:
 
 
 def make_pass(stamp: int, cache: bool) -> Any:
-    """``run(thread, threads, state, times)``: two threads in turn count up a word of a barrier's state."""
+    """``run(thread, threads, state, values, times)``: in turn, two threads add 1 to each of `values` (N,), and say so.
+
+    What they say is a count, in a word of a barrier's state.
+    """
 
     @compiling.kernel(cache)
-    def run(thread: int, threads: int, state: int, times: int) -> int:
+    def run(thread: int, threads: int, state: int, values: np.ndarray, times: int) -> int:
         for turn in range(times):
             wanted = threads * turn + thread
             while load_word(state + 4 * ENDED) != wanted:
                 if load_word(state + 4 * ABORTED) != 0:
                     return stamp
+            for i in range(values.size):
+                values[i] += np.float32(1)
             store_word(state + 4 * ENDED, np.int32(wanted + 1))
         return stamp
 
@@ -167,7 +172,7 @@ LEAST: dict[Callable[[int, bool], Any], Callable[[], tuple[Any, ...]]] = {
     make_multiply_add: lambda: (_chains(), 1),
     make_read: lambda: (aligned_zeros(LINE), aligned_zeros(LINE), 1),
     make_update: lambda: (aligned_zeros(LINE), 1),
-    make_pass: lambda: (0, 1, 0, 0),
+    make_pass: lambda: (0, 1, 0, aligned_zeros(LINE), 0),
 }
 
 
@@ -271,6 +276,7 @@ def cache_bandwidth(size: int, threads: int = 1) -> float:
 
 
 TURNS, TRIES = 100_000, 5
+CACHE_LINE = 16  # float32 of what cores exchange
 
 
 def round_trip() -> float:
@@ -279,11 +285,23 @@ def round_trip() -> float:
     On one kind of machine this can change from minute to minute: on two CPUs of a virtual one, which its host moves
     about, it was 55 or 325. 0.0 where there is no second CPU.
     """
+    return 2 * handover(0)
+
+
+def handover(lines: int) -> float:
+    """Nanoseconds from a thread's word until another one has read and changed what the first had changed, at best.
+
+    Parameters
+    ----------
+    lines : int
+        Of 64 bytes, at least 0. Each thread has a CPU of its own; 0.0 where there is no second one.
+    """
     if available() < 2:
         return 0.0
+    values, turns = aligned_zeros(CACHE_LINE * lines), max(TURNS // (1 + lines // 8), 10)
     run, state, best = kernel(make_pass), aligned_zeros(state_words(2), np.int32), float("inf")
     for _ in range(TRIES):
         start = time.perf_counter()
-        team.in_threads(run, 2, (state.ctypes.data, TURNS), state)
+        team.in_threads(run, 2, (state.ctypes.data, values, turns), state)
         best = min(best, time.perf_counter() - start)
-    return best / TURNS * 1e9
+    return best / turns / 2 * 1e9

@@ -118,17 +118,32 @@ def test_nothing_is_compiled_at_import():
     assert done.stdout == "{}\n"
 
 
-def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted():
+@pytest.mark.parametrize("lines", [0, 3])
+def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted(lines):
+    """And what lies on the lines with it: each thread adds to each number once a turn."""
     run, state = limits.kernel(limits.make_pass), aligned_zeros(state_words(2), np.int32)
-    team.in_threads(run, 2, (state.ctypes.data, 321), state)
+    values = aligned_zeros(limits.CACHE_LINE * lines)
+    team.in_threads(run, 2, (state.ctypes.data, values, 321), state)
     assert state[ENDED] == 2 * 321
+    np.testing.assert_array_equal(values, 2 * 321)
     state[ABORTED] = 1
-    run(0, 2, state.ctypes.data, 1)  # it is not this thread's turn, and never will be
+    run(0, 2, state.ctypes.data, values, 1)  # it is not this thread's turn, and never will be
 
 
 def test_a_round_trip_takes_two_cpus(monkeypatch):
     monkeypatch.setattr(limits, "TURNS", 10)
     monkeypatch.setattr(limits, "available", lambda: 2)
     assert limits.round_trip() > 0
+    assert limits.handover(2) > 0
     monkeypatch.setattr(limits, "available", lambda: 1)
-    assert limits.round_trip() == 0
+    assert limits.round_trip() == limits.handover(2) == 0
+
+
+def test_a_handover_is_one_of_two_turns(monkeypatch):
+    """A clock that runs a second from call to call: of so many turns of both threads, each takes this share of it."""
+    now, seen = iter(range(100)), []
+    monkeypatch.setattr(limits, "available", lambda: 2)
+    monkeypatch.setattr(limits.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(team, "in_threads", lambda kernel, threads, arguments, state: seen.append(arguments))
+    assert limits.handover(80) == 1e9 / (2 * seen[0][2])
+    assert all(values.nbytes == 80 * 64 for _, values, _ in seen)
