@@ -49,10 +49,6 @@ def state_words(threads: int) -> int:
 
 SPINS = 2000  # 50 us on a Zen 4: longer than the threads of a balanced step are apart
 PATIENCE = 50_000_000  # nanoseconds of one sleep
-# Looks at what is done, before one at what others have left: 0.7 to 1.7 us. Who looks at another's share takes the line
-# away that its owner claims the next one by. Epochs on two threads of an Intel server: 24-8-2, batch 200, 2.59 ms and
-# 2.43 so; 32-64-64-4, batch 256, 22.9 and 22.2.
-LOOKS = 40
 
 
 def _call(builder: Any, name: str, result: Any, args: list[Any], variadic: bool = False) -> Any:
@@ -250,27 +246,6 @@ def finish(state, thread, threads, phase, done, count):  # type: ignore[no-untyp
         _add(state + 4 * ENDED, ONE)
         _wake(state + 4 * ENDED)
     return over
-
-
-@part
-def linger(state, threads, phase, count):  # type: ignore[no-untyped-def]
-    """Give the others a moment, after `finish`, to end the phase.
-
-    Parameters
-    ----------
-    state, threads, phase, count
-        As for `claim`.
-
-    Returns
-    -------
-    bool
-        Whether it is over. If not, they may be late, and have left something to claim.
-    """
-    for _ in range(LOOKS):
-        if is_over(state, threads, phase, count):
-            return True
-        _pause(state)
-    return False
 
 
 @part

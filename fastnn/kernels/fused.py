@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import launch, sparse, team
-from fastnn.kernels.barrier import claim, finish, linger, wait
+from fastnn.kernels.barrier import claim, finish, wait
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
@@ -125,8 +125,6 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                             over_stored(job, first, last, scale, hyper)
                         mine += last - first
                     if finish(barrier, thread, threads, phase, mine, count):
-                        break
-                    if turn == 0 and linger(barrier, threads, phase, count):
                         break
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
                 # 10, on two threads took 29.3 ms, so 28.2. Not if it is late: there may be no need of it any more.

@@ -16,7 +16,6 @@ from fastnn.kernels.barrier import (
     claim,
     finish,
     is_over,
-    linger,
     state_words,
     wait,
 )
@@ -34,11 +33,6 @@ def take(state, owner, threads, phase, count):
 def end(state, thread, threads, phase, done, count):
     finish(state, thread, threads, phase, done, count)
     return wait(state, threads, phase, count)
-
-
-@njit(nogil=True)
-def finish_and_linger(state, thread, threads, phase, done, count):
-    return finish(state, thread, threads, phase, done, count), linger(state, threads, phase, count)
 
 
 @njit(nogil=True)
@@ -65,8 +59,6 @@ def work(thread, threads, state, counts, did):
                 did[thread, phase, first:last] += 1
                 done += last - first
             if finish(state, thread, threads, phase, done, counts[phase]):
-                break
-            if turn == 0 and linger(state, threads, phase, counts[phase]):
                 break
         if wait(state, threads, phase, counts[phase]):
             return -1
@@ -123,13 +115,6 @@ def test_who_is_not_there_is_not_waited_for(order):
         crew.work(thread)
     crew.check()
     assert crew.did[order[0]].sum() == COUNTS.sum()
-
-
-def test_who_lingers_is_told_whether_the_phase_is_over():
-    state = aligned_zeros(state_words(2), np.int32)
-    at = state.ctypes.data
-    assert finish_and_linger(at, 0, 2, 0, 3, 5) == (False, False)  # two granules are left
-    assert finish_and_linger(at, 1, 2, 0, 2, 5) == (True, True)
 
 
 def test_who_comes_late_catches_up():
