@@ -115,7 +115,9 @@ def main() -> None:
             f"{handed / 1000:>7.1f}{now:>6.2f}{shared:>7.2f}{whole:>7.2f}{most:>9.2f}",
             flush=True,
         )
-    machine = describe(threads) | {"fma_peak_gflops_one_thread": peak, "round_trip_ns": limits.round_trip()}
+    alone, with_a_line = limits.handover(0), limits.handover(1)
+    print(f"from core to core a word takes {alone:.0f} ns, and with another line {with_a_line:.0f}")
+    machine = describe(threads) | {"fma_peak_gflops_one_thread": peak, "handover_ns": [alone, with_a_line]}
     write_atomically(STORE, json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
     print(f"stored in {STORE}")
 

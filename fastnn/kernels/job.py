@@ -93,7 +93,7 @@ class Job:
     label_smoothing: float = 0.0
     seed: int = 0
     threads: int = 1
-    workspace: Any = None  # the fused backend's buffers, made at the first call
+    workspace: Any = None  # what a backend keeps from call to call: the fused one its plan, the reference its gradient
 
 
 class Totals(NamedTuple):

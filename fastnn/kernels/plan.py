@@ -190,7 +190,7 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     # in training augmented images may be more or less dense from epoch to epoch, and go one way all the same
     way = everything and sparse(job, batch)
     key = (batch, job.threads, everything, samples, input_of(examples.X), way, job.clip_norm > 0, slots)
-    plan: Plan | None = job.workspace
+    plan: Plan | None = job.workspace if isinstance(job.workspace, Plan) else None
     if plan is None or plan.key != key or (plan.words[SPARSE] and plan.words[ROOM] < room(job, batch)):
         plan = job.workspace = allocate(job, batch, everything, key)
     _fill_in(plan, job)

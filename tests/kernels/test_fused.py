@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.kernels import fused
+from fastnn.kernels import fused, reference
 from fastnn.kernels.job import Examples, Job
 from fastnn.kernels.plan import SPARSE
 from fastnn.kernels.simd import PANELS_APART
@@ -53,6 +53,15 @@ def test_no_bit_depends_on_the_number_of_threads(threads, settings):
 
 def test_the_same_run_twice_gives_the_same_bits():
     np.testing.assert_array_equal(trained(2)[1], trained(2)[1])
+
+
+def test_what_one_backend_keeps_with_a_job_is_nothing_to_the_other():
+    """A step by the reference, one by the fused kernels, one by the reference: as with nothing kept."""
+    kept, fresh, order, steps = make_job(batch_size=70), make_job(batch_size=70), np.arange(70), np.full((1, 3), 0.01)
+    for kernels in (reference, fused, reference, reference):
+        fresh.workspace = None
+        assert kernels.train(kept, order, 0, 0, steps) == kernels.train(fresh, order, 0, 0, steps)
+    np.testing.assert_array_equal(kept.parameters, fresh.parameters)
 
 
 def test_more_threads_than_samples_or_rows():
