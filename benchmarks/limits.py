@@ -54,14 +54,15 @@ def taken_over(fit: Fit, threads: int) -> list[float]:
     others = 1 - 1 / threads
     if words[PIECES]:
         return [words[PIECES] * others * net.size / LANES / threads, net.size / LANES * others]
-    by_units = 1 < threads <= words[GROUPS]
-    outputs = batch / threads * others * panels(net.widths[1]) if by_units else 0
-    formed = batch * others * panels(net.widths[1]) / (threads if by_units else 1)
-    weights = 0 if by_units else (net.widths[0] + 1) * panels(net.widths[1])
-    for inputs, units in pairwise(net.widths[1:]):
-        formed += batch * others * (panels(inputs) / threads + panels(units))
-        weights += (inputs + 1) * panels(units)
-    return [outputs, formed, weights * others] if by_units else [formed, weights * others]
+    by_units, outputs, formed, weights = bool(1 < threads <= words[GROUPS]), 0.0, 0.0, 0
+    for layer, (inputs, units) in enumerate(pairwise(net.widths)):
+        if layer == 0 and by_units:
+            outputs = batch / threads * others * panels(units)
+            formed = batch * others * panels(units) / threads
+        else:
+            formed += batch * others * (panels(inputs) / threads + panels(units))
+            weights += (inputs + 1) * panels(units)
+    return [*[outputs] * by_units, formed, weights * others]
 
 
 def seconds(name: str, threads: int) -> tuple[Task, Fit, float, float]:

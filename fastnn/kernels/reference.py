@@ -365,9 +365,9 @@ def train(job: Job, order: np.ndarray, epoch: int, first: int, steps: np.ndarray
     rows = order[first * B : (first + len(steps)) * B]
     starts, together = range(0, len(rows), B), max(1, NEAR // B) * B
     parameters = views(job.parameters)
-    if not isinstance(job.workspace, np.ndarray):  # new memory for each call would take 8% of 784-2500-2000-...
-        job.workspace = np.zeros_like(job.parameters)
-    gradient = job.workspace
+    gradient, like = job.workspace, job.parameters
+    if not isinstance(gradient, np.ndarray) or (gradient.shape, gradient.dtype) != (like.shape, like.dtype):
+        gradient = job.workspace = np.zeros_like(like)  # for each call anew it would take 8% of 784-2500-2000-...
     gradient_views = views(gradient)
     take, t = inputs_of(job, rows), taught_rows(job, rows)
     Z, sums = np.empty_like(t), t.sum(axis=1, keepdims=True)
