@@ -97,6 +97,7 @@ def tanh(x: Vector) -> Vector:
     """tanh(x) = s / (s + 1) with s = (exp(2 x) - 1) / 2 = 2**n e + (2**n - 1) / 2, e = (exp(2 h) - 1) / 2.
 
     x = n ln 2 / 2 + h, in one step: where n is large, and h inexact, tanh is near 1 and takes no notice.
+    A zero loses its sign, and tanh(-x) may differ from -tanh(x) in the last digits.
     """
     x = where(x < -10.0, -10.0, x)  # beyond, tanh is 1 to all digits
     x = where(x > 10.0, 10.0, x)

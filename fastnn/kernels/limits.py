@@ -1,9 +1,9 @@
 """What this machine can do at most: multiply-adds in registers, bytes read from a cache, bytes to and from memory.
 
-These are the ceilings of a roofline; and how long a word takes from one core to another and back. Each is measured by a
-compiled loop that does nothing else, in as many ordinary threads as asked for; the best of several short runs counts,
-for whatever else the machine does can only slow one down. GFLOP/s count a multiply-add as two; GB/s are 10^9 bytes.
-Nothing is compiled before the first measurement.
+These are the ceilings of a roofline; and how long a word takes from one core to another and back, and cache lines with
+it. Each is measured by a compiled loop that does nothing else, in as many ordinary threads as asked for; the best of
+several short runs counts, for whatever else the machine does can only slow one down. GFLOP/s count a multiply-add as
+two; GB/s are 10^9 bytes. Nothing is compiled before the first measurement.
 """
 
 import time

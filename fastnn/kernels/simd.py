@@ -17,6 +17,7 @@ from fastnn.kernels.families import family
 from fastnn.kernels.vectors import (
     CONTRACT,
     FLOATS,
+    FUSED,
     I32,
     LANES,
     PARTS,
@@ -181,7 +182,8 @@ tile_descent = family("at_a at_d jump depth at_start step start_jump at_w stride
 
 def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d: Any, groups: Any, rows: Any,
                    at_c: Any) -> None:  # fmt: skip
-    together = max(1, min(4, (REGISTERS - 1) // (size + 1)))  # rows: they and their sums stay in registers
+    # rows: they, their sums and a factor stay in registers; and a product, where it is not added at once
+    together = max(1, min(4, (REGISTERS - 1 - (not FUSED)) // (size + 1)))
     kept = ir.Constant(ir.VectorType(I32, SUMMED), list(range(SUMMED)))
 
     def block(k: Any, together: int) -> list[Any]:

@@ -236,10 +236,6 @@ class Vector:
     def __abs__(self) -> "Vector":
         return (self.bits() & 0x7FFFFFFF).floats()
 
-    def signed(self, other: "Vector") -> "Vector":
-        """The size of each lane with the sign of the other's."""
-        return (self.bits() & 0x7FFFFFFF | other.bits() & -0x80000000).floats()
-
     def bits(self) -> "Bits":
         """The bits of each lane."""
         return Bits(self.builder, self.builder.bitcast(self.value, alike(I32, self.value)))

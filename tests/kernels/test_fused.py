@@ -1,5 +1,7 @@
 """What the fused kernels promise beyond agreeing with the reference: independence of threads, and of timing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,11 +58,21 @@ def test_the_same_run_twice_gives_the_same_bits():
 
 
 def test_what_one_backend_keeps_with_a_job_is_nothing_to_the_other():
-    """A step by the reference, one by the fused kernels, one by the reference: as with nothing kept."""
+    """Steps by the reference, the fused kernels, and the reference again: as with nothing kept."""
     kept, fresh, order, steps = make_job(batch_size=70), make_job(batch_size=70), np.arange(70), np.full((1, 3), 0.01)
     for kernels in (reference, fused, reference, reference):
         fresh.workspace = None
         assert kernels.train(kept, order, 0, 0, steps) == kernels.train(fresh, order, 0, 0, steps)
+    np.testing.assert_array_equal(kept.parameters, fresh.parameters)
+
+
+def test_a_gradient_kept_for_parameters_of_another_kind_is_not_used():
+    order, steps = np.arange(70), np.full((1, 3), 0.01)
+    job = make_job(batch_size=70)
+    reference.train(job, order, 0, 0, steps)
+    kept, fresh = (replace(job, parameters=job.parameters.astype(np.float64)) for _ in range(2))
+    fresh.workspace = None
+    assert reference.train(kept, order, 0, 0, steps) == reference.train(fresh, order, 0, 0, steps)
     np.testing.assert_array_equal(kept.parameters, fresh.parameters)
 
 
