@@ -24,7 +24,7 @@ from benchmarks.peers.work import flops
 from fastnn.files import write_atomically
 from fastnn.kernels import limits
 from fastnn.kernels.cpu import lanes
-from fastnn.kernels.plan import GROUPS, PIECES, SPARSE
+from fastnn.kernels.plan import GROUPS, PIECES, SPARSE, panels_of
 from fastnn.kernels.threads import available
 from fastnn.layers import LANES
 from fastnn.training import Fit
@@ -36,11 +36,6 @@ HEAD = """
                  thousand cycles a step       of peak   lost    taken over       times the best peer
 net            useful  one thread      all   one   all     us   lines     us   now shared  whole  at most
 """.strip("\n")
-
-
-def panels(units: int) -> int:
-    """Cache lines that so many units of a sample, or of a row of weights, take."""
-    return -(-units // LANES)
 
 
 def taken_over(fit: Fit, threads: int) -> list[float]:
@@ -59,12 +54,12 @@ def taken_over(fit: Fit, threads: int) -> list[float]:
     by_units, outputs, formed, weights = bool(1 < threads <= words[GROUPS]), 0.0, 0.0, 0
     for layer, (inputs, units) in enumerate(pairwise(net.widths)):
         if layer == 0 and by_units:
-            outputs = batch / threads * others * panels(units)
-            formed = batch * others * panels(units) / threads
+            outputs = batch / threads * others * panels_of(units)
+            formed = batch * others * panels_of(units) / threads
         else:
             listed = layer == 0 and words[SPARSE]  # by each thread for itself
-            formed += batch * others * (panels(inputs) / threads * (not listed) + panels(units))
-            weights += (inputs + 1) * panels(units)
+            formed += batch * others * (panels_of(inputs) / threads * (not listed) + panels_of(units))
+            weights += (inputs + 1) * panels_of(units)
     return [*[outputs] * by_units, formed, weights * others]
 
 
