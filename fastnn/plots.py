@@ -380,13 +380,15 @@ def roofline(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
     ends = [kernel["intensity"] for kernel in kernels]
     ends += [report["peak"] / speed for report in reports for speed in report["bandwidths"].values()]
     across = np.geomspace(min(ends) / 2, max(ends) * 2, 200)
-    lines = max(len(report["kernels"]) + len(report["bandwidths"]) for report in reports)  # of the legend
+    lines = max(len(report["kernels"]) + len(report["bandwidths"]) + 1 for report in reports)  # of the legend
     with picture(path, 5.4 * len(reports), 4.4 + 0.2 * lines) as figure:
         row = figure.subplots(1, len(reports), sharey=True, squeeze=False)[0]
         for axes, report in zip(row, reports, strict=True):
             for (level, speed), dashes in zip(report["bandwidths"].items(), cycle(DASHES)):
                 roof = np.minimum(speed * across, report["peak"])
                 axes.plot(across, roof, color=MUTED, linewidth=1, linestyle=dashes, label=f"{level}: {speed:.0f} GB/s")
+            label = f"with the reads of a tile: {report['tile_peak']:.0f} GFLOP/s"
+            axes.axhline(report["tile_peak"], color=MUTED, linewidth=0.5, label=label)
             for number, kernel in enumerate(report["kernels"], 1):
                 label = f"{number} {kernel['name']}: {kernel['share']:.0%} of its roof"
                 axes.plot(kernel["intensity"], kernel["gflops"], "o", color=BLUE, label=label)

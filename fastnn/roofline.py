@@ -294,10 +294,10 @@ def measure(threads: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
     Returns
     -------
     dict
-        As JSON holds it: `threads`, `peak` (GFLOP/s), `bandwidths` (GB/s by level), `round_trip` (ns between two
-        cores; 0 with one thread), and `kernels`, each with its `name`, `limit` (what is expected to limit it),
-        `gflops`, `intensity` (FLOP/byte), `level` (where its data lie), `roof` (GFLOP/s), `bound` (which roof that
-        is) and `share` of it.
+        As JSON holds it: `threads`, `peak` (GFLOP/s), `tile_peak` (where as much is read as by a dense tile),
+        `bandwidths` (GB/s by level), `round_trip` (ns between two cores; 0 with one thread), and `kernels`, each with
+        its `name`, `limit` (what is expected to limit it), `gflops`, `intensity` (FLOP/byte), `level` (where its data
+        lie), `roof` (GFLOP/s), `bound` (which roof that is) and `share` of it.
     """
     backend("fused").warm()
     above = roofs(threads)
@@ -321,6 +321,7 @@ def measure(threads: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
     return {
         "threads": threads,
         "peak": above.peak,
+        "tile_peak": limits.tile_peak(threads),
         "bandwidths": above.bandwidths,
         "round_trip": limits.round_trip() if threads > 1 else 0.0,
         "kernels": kernels,

@@ -39,7 +39,7 @@ def history(epochs=4, **columns):
 
 
 def lines(axes):
-    return {line.get_label(): line.get_ydata().tolist() for line in axes.lines if not line.get_label().startswith("_")}
+    return {line.get_label(): list(line.get_ydata()) for line in axes.lines if not line.get_label().startswith("_")}
 
 
 def is_png(path):
@@ -242,7 +242,8 @@ def test_roofline_shows_each_roof_and_each_kernel(drawn, tmp_path):
     kernels = [
         {"name": name, "intensity": x, "gflops": y, "share": y / 100} for name, x, y in (("a", 1, 5), ("b", 8, 40))
     ]
-    report = {"threads": 1, "peak": 100.0, "bandwidths": {"L1": 200.0, "memory": 10.0}, "kernels": kernels}
+    bandwidths = {"L1": 200.0, "memory": 10.0}
+    report = {"threads": 1, "peak": 100.0, "tile_peak": 90.0, "bandwidths": bandwidths, "kernels": kernels}
     plots.roofline([report, report | {"threads": 2, "peak": 200.0}], tmp_path / "roof.png")
     assert is_png(tmp_path / "roof.png")
     one, two = drawn[0].axes
@@ -252,7 +253,8 @@ def test_roofline_shows_each_roof_and_each_kernel(drawn, tmp_path):
     assert [max(line.get_ydata()) for line in roofs] == [100, 100]
     assert [line.get_ydata()[0] / line.get_xdata()[0] for line in roofs] == pytest.approx([200, 10])
     kernels = {label: values for label, values in lines(one).items() if "GB/s" not in label}
-    assert kernels == {"1 a: 5% of its roof": [5], "2 b: 40% of its roof": [40]}
+    tile = {"with the reads of a tile: 90 GFLOP/s": [90, 90]}
+    assert kernels == tile | {"1 a: 5% of its roof": [5], "2 b: 40% of its roof": [40]}
 
 
 # ---------------------------------------------------------------- sizes of a search

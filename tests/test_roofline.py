@@ -26,6 +26,7 @@ def machine(monkeypatch):
 
     monkeypatch.setattr(cpu, "cache_sizes", lambda: {1: 1024})
     monkeypatch.setattr(limits, "fma_peak", lambda threads: 100.0 * threads)
+    monkeypatch.setattr(limits, "tile_peak", lambda threads: 90.0 * threads)
     monkeypatch.setattr(limits, "cache_bandwidth", lambda size, threads: 400.0)
     monkeypatch.setattr(limits, "bandwidth", lambda threads: 10.0)
     monkeypatch.setattr(limits, "round_trip", lambda: 55.0)
@@ -60,6 +61,7 @@ def test_a_row_is_prepared_run_and_judged(machine):
     assert report == {
         "threads": 2,
         "peak": 200.0,
+        "tile_peak": 180.0,
         "bandwidths": {"L1": 400.0, "memory": 10.0},
         "round_trip": 55.0,
         "kernels": [

@@ -47,7 +47,8 @@ def _print_table(report: dict[str, Any]) -> None:
     console = make_console()
     threads = report["threads"]
     levels = ", ".join(f"{level} {speed:.0f}" for level, speed in report["bandwidths"].items())
-    console.print(f"{threads} thread{'s' * (threads > 1)}: {report['peak']:.0f} GFLOP/s; GB/s: {levels}")
+    peaks = f"{report['peak']:.0f} GFLOP/s, {report['tile_peak']:.0f} with the reads of a tile"
+    console.print(f"{threads} thread{'s' * (threads > 1)}: {peaks}; GB/s: {levels}")
     if report["round_trip"]:
         console.print(f"from core to core and back: {report['round_trip']:.0f} ns")
     table = Table("kernel", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)

@@ -1,9 +1,10 @@
-"""What this machine can do at most: multiply-adds in registers, bytes read from a cache, bytes to and from memory.
+"""What this machine can do at most: multiply-adds, bytes read from a cache, bytes to and from memory.
 
-These are the ceilings of a roofline; and how long a word takes from one core to another and back, and cache lines with
-it. Each is measured by a compiled loop that does nothing else, in as many ordinary threads as asked for; the best of
-several short runs counts, for whatever else the machine does can only slow one down. GFLOP/s count a multiply-add as
-two; GB/s are 10^9 bytes. Nothing is compiled before the first measurement.
+These are the ceilings of a roofline; and how long it takes a word to go from one core to another and back, cache lines
+to go with it, and a phase of a step in which there is nothing to do. Each is measured by a compiled loop that does
+nothing else, in as many ordinary threads as asked for; the best of several short runs counts, for whatever else the
+machine does can only slow one down. GFLOP/s count a multiply-add as two; GB/s are 10^9 bytes. Nothing is compiled
+before the first measurement.
 """
 
 import time
@@ -17,14 +18,22 @@ from numba import types
 
 from fastnn.errors import ConfigError
 from fastnn.kernels import compiling, cpu, launch, team
-from fastnn.kernels.barrier import ABORTED, ENDED, load_word, state_words, store_word
+from fastnn.kernels.barrier import ABORTED, ENDED, claim, finish, load_word, state_words, store_word, wait
+from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDTH
 from fastnn.kernels.threads import available
+from fastnn.kernels.vectors import PARTS, broadcast
 from fastnn.layers import aligned_zeros
 
 LANES = cpu.lanes()
 # Two units that each take four cycles to a multiply-add are busy from eight chains on, and more leave some to spare.
 # A quarter of the registers is left for the factors, which are then not read from memory.
 CHAINS = 3 * cpu.registers() // 4
+# Of so many multiply-adds, those that a dense tile must read a number for: a factor for each of its rows, and the row
+# of its panels.
+SUMS = (WIDE_ROWS or TILE_ROWS) * WIDTH * PARTS
+READING = -(-CHAINS * ((WIDE_ROWS or TILE_ROWS) + WIDTH * PARTS) // SUMS)
+CACHE_LINE = 16  # float32: of factors, as of what cores exchange
+FACTORS = 64 * CACHE_LINE  # to read: 4 KiB, which lie in a first-level cache
 STREAMS = 8  # vectors that are read at once, each added to a sum of its own
 LINE = STREAMS * LANES  # floats that one turn of a loop over memory covers
 
@@ -63,29 +72,39 @@ def _repeat(builder: Any, times: Any, held: Sequence[Any], turn: Callable[[Any, 
     return later
 
 
-@compiling.intrinsic
-def _multiply_add(typing_context: Any, values: Any, times: Any) -> Any:
+def _make_multiply_add(reading: int) -> Any:
     """CHAINS times: x = x * factor + summand, `times` over, each chain on its own in a register.
 
-    At the address `values` stand the factor, the summand, and the chains, a vector each. `fmuladd` is a fused
-    multiply-add where the CPU has one, else the two of them.
+    At the address `values` stand the factor, the summand, and the chains, a vector each. The first `reading` chains
+    read a factor of their own each time, a number for all lanes, from FACTORS numbers and a few more at `factors`, from
+    one cache line each turn. `fmuladd` is a fused multiply-add where the CPU has one, else the two of them.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        values, times = args
+        values, factors, times = args
         name = f"llvm.fmuladd.v{LANES}f32"  # llvmlite's declare_intrinsic knows no vectors
         fma = builder.module.globals.get(name) or ir.Function(
             builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name
         )
         factor, summand, *chains = (builder.load(_at(builder, values, place), align=4) for place in range(2 + CHAINS))
-        chains = _repeat(
-            builder, times, chains, lambda i, x: [builder.call(fma, [each, factor, summand]) for each in x]
-        )
-        for place, chain in enumerate(chains, 2):
+
+        def turn(i: Any, held: list[Any]) -> list[Any]:
+            numbers = builder.inttoptr(factors, F32.as_pointer())
+            begin = builder.and_(builder.mul(i, ir.Constant(WORD, CACHE_LINE)), ir.Constant(WORD, FACTORS - 1))
+            found = [builder.load(builder.gep(numbers, [builder.add(begin, ir.Constant(WORD, chain))]))
+                     for chain in range(reading)]  # fmt: skip
+            own = [*[broadcast(builder, number) for number in found], *[factor] * (CHAINS - reading)]
+            return [builder.call(fma, [each, mine, summand]) for each, mine in zip(held, own, strict=True)]
+
+        for place, chain in enumerate(_repeat(builder, times, chains, turn), 2):
             builder.store(chain, _at(builder, values, place), align=4)
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), generate
+    made = types.void(types.intp, types.intp, types.intp), generate
+    return compiling.intrinsic(lambda context, values, factors, times: made)
+
+
+_multiply_add, _multiply_add_reading = _make_multiply_add(0), _make_multiply_add(READING)
 
 
 @compiling.intrinsic
@@ -111,11 +130,22 @@ def _read(typing_context: Any, values: Any, lines: Any, sums: Any) -> Any:
 
 
 def make_multiply_add(stamp: int, cache: bool) -> Any:
-    """``run(values, times)``: the chains of `_multiply_add`; values float32 (2 + CHAINS, LANES), changed in place."""
+    """``run(values, times)``: the chains of `_make_multiply_add`; values float32 (2 + CHAINS, LANES), changed."""
 
     @compiling.kernel(cache)
     def run(values: np.ndarray, times: int) -> int:
-        _multiply_add(values.ctypes.data, times)
+        _multiply_add(values.ctypes.data, 0, times)
+        return stamp
+
+    return run
+
+
+def make_multiply_add_reading(stamp: int, cache: bool) -> Any:
+    """``run(values, factors, times)``: the same, where READING of them read `factors` (FACTORS + READING,)."""
+
+    @compiling.kernel(cache)
+    def run(values: np.ndarray, factors: np.ndarray, times: int) -> int:
+        _multiply_add_reading(values.ctypes.data, factors.ctypes.data, times)
         return stamp
 
     return run
@@ -167,12 +197,36 @@ def make_pass(stamp: int, cache: bool) -> Any:
     return run
 
 
+def make_phases(stamp: int, cache: bool) -> Any:
+    """``run(thread, threads, state, count, times)``: phases of `count` granules each, with nothing to do in them."""
+
+    @compiling.kernel(cache)
+    def run(thread: int, threads: int, state: int, count: int, times: int) -> int:
+        for number in range(times):
+            mine, phase = 0, np.int64(number)
+            for turn in range(threads):  # as in the step (kernels/fused.py)
+                while True:
+                    first, last = claim(state, (thread + turn) % threads, threads, phase, count)
+                    if last == 0:
+                        break
+                    mine += last - first
+                if finish(state, thread, threads, phase, mine, count):
+                    break
+            if wait(state, threads, phase, count):
+                return stamp
+        return stamp
+
+    return run
+
+
 # What the first call of each kernel is given: the least that it takes.
 LEAST: dict[Callable[[int, bool], Any], Callable[[], tuple[Any, ...]]] = {
     make_multiply_add: lambda: (_chains(), 1),
     make_read: lambda: (aligned_zeros(LINE), aligned_zeros(LINE), 1),
     make_update: lambda: (aligned_zeros(LINE), 1),
+    make_multiply_add_reading: lambda: (_chains(), _factors(), 1),
     make_pass: lambda: (0, 1, 0, aligned_zeros(LINE), 0),
+    make_phases: lambda: (0, 1, 0, 1, 0),
 }
 
 
@@ -186,6 +240,11 @@ def _chains() -> np.ndarray:
     values = aligned_zeros((2 + CHAINS) * LANES).reshape(2 + CHAINS, LANES)
     values[0], values[1] = 0.5, 1
     return values
+
+
+def _factors() -> np.ndarray:
+    """The factors of `make_multiply_add_reading`: with them the chains go the same way."""
+    return np.full(FACTORS + READING, 0.5, np.float32)
 
 
 # ---------------------------------------------------------------- measurements
@@ -245,6 +304,20 @@ def fma_peak(threads: int = 1) -> float:
     return rate(kernel(make_multiply_add), operands, 2.0 * LANES * CHAINS * threads)
 
 
+def tile_peak(threads: int = 1) -> float:
+    """The most that a dense tile can do: GFLOP/s of multiply-adds with as many numbers read as a tile reads.
+
+    They come from the first-level cache, by addresses that cost nothing; and no sums are begun or stored.
+
+    Raises
+    ------
+    ConfigError
+        `threads` is no whole number of at least 1.
+    """
+    operands = [(_chains(), _factors()) for _ in range(_checked(threads))]
+    return rate(kernel(make_multiply_add_reading), operands, 2.0 * LANES * CHAINS * threads)
+
+
 def bandwidth(threads: int = 1) -> float:
     """GB/s moved between the threads and memory, read and written alike, by adding 1 to arrays that no cache can hold.
 
@@ -276,7 +349,6 @@ def cache_bandwidth(size: int, threads: int = 1) -> float:
 
 
 TURNS, TRIES = 100_000, 5
-CACHE_LINE = 16  # float32 of what cores exchange
 
 
 def round_trip() -> float:
@@ -299,9 +371,25 @@ def handover(lines: int) -> float:
     if available() < 2:
         return 0.0
     values, turns = aligned_zeros(CACHE_LINE * lines), max(TURNS // (1 + lines // 8), 10)
-    run, state, best = kernel(make_pass), aligned_zeros(state_words(2), np.int32), float("inf")
+    return _best_time(make_pass, values, turns) / turns / 2
+
+
+def phase(granules: int) -> float:
+    """Nanoseconds of a phase in which two threads share out so many granules and have nothing to do, at best.
+
+    Parameters
+    ----------
+    granules : int
+        At least 1. Each thread has a CPU of its own; 0.0 where there is no second one.
+    """
+    return _best_time(make_phases, granules, TURNS) / TURNS if available() > 1 else 0.0
+
+
+def _best_time(make: Callable[[int, bool], Any], operand: Any, times: int) -> float:
+    """Nanoseconds that two threads take for a kernel that goes by a barrier's state; the best of TRIES."""
+    run, state, best = kernel(make), aligned_zeros(state_words(2), np.int32), float("inf")
     for _ in range(TRIES):
         start = time.perf_counter()
-        team.in_threads(run, 2, (state.ctypes.data, values, turns), state)
+        team.in_threads(run, 2, (state.ctypes.data, operand, times), state)
         best = min(best, time.perf_counter() - start)
-    return best / turns / 2 * 1e9
+    return best * 1e9

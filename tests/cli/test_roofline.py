@@ -21,6 +21,7 @@ def measured(monkeypatch):
         lambda threads: {
             "threads": threads,
             "peak": 200.0,
+            "tile_peak": 180.0,
             "bandwidths": bandwidths,
             "round_trip": 55.0 if threads > 1 else 0.0,
             "kernels": [KERNEL],
@@ -33,8 +34,8 @@ def test_tables_for_one_thread_and_for_all(fastnn):
     code, out, err = fastnn("roofline")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert "1 thread: 200 GFLOP/s; GB/s: L1 400, memory 10" in lines
-    assert "4 threads: 200 GFLOP/s; GB/s: L1 400, memory 10" in lines
+    assert "1 thread: 200 GFLOP/s, 180 with the reads of a tile; GB/s: L1 400, memory 10" in lines
+    assert "4 threads: 200 GFLOP/s, 180 with the reads of a tile; GB/s: L1 400, memory 10" in lines
     assert lines.count("from core to core and back: 55 ns") == 1
     assert [line.split() for line in lines].count(["some", "50.0", "20.00", "200", "25%", "L1"]) == 2
 
@@ -50,7 +51,7 @@ def test_a_line_fits_in_80_columns(fastnn, monkeypatch):
 @pytest.mark.parametrize(("wanted", "threads"), [(3, 3), ("auto", 4)])
 def test_the_threads_that_are_named(fastnn, wanted, threads):
     out = fastnn("roofline", "--threads", wanted)[1]
-    assert out.count("GFLOP/s; GB/s") == 1
+    assert out.count("; GB/s: ") == 1
     assert out.startswith(f"{threads} threads")
 
 

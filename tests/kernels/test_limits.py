@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import cpu, limits, team
-from fastnn.kernels.barrier import ABORTED, ENDED, state_words
+from fastnn.kernels import cpu, limits, probes, team
+from fastnn.kernels.barrier import ABORTED, DONE, EACH, ENDED, GONE, state_words
 from fastnn.layers import aligned_zeros
 
 
@@ -41,17 +41,44 @@ def test_the_chains_stay_ordinary_numbers():
     assert (values[2:] == 2).all()
 
 
-@pytest.mark.skipif(cpu.lanes() == 4, reason="the registers of these CPUs have other names")
-def test_the_loop_is_multiply_adds_on_registers_alone():
+def test_chains_that_read_are_multiplied_by_what_they_read():
+    """Each by the number at its place on the turn's cache line; the others by what the registers hold."""
+    values, turns = np.zeros((2 + limits.CHAINS, limits.LANES), np.float32), 64 + 2
+    factors = np.random.default_rng(0).choice([-1.0, 1.0], limits.FACTORS + limits.READING).astype(np.float32)
+    values[1] = 1  # whole numbers: no rounding
+    limits.kernel(limits.make_multiply_add_reading)(values, factors, turns)
+    expected = np.zeros(limits.CHAINS)
+    for turn in range(turns):
+        line = factors[limits.CACHE_LINE * turn % limits.FACTORS :][: limits.READING]
+        expected = expected * np.append(line, np.zeros(limits.CHAINS - limits.READING)) + 1
+    np.testing.assert_array_equal(values[2:], np.repeat(expected[:, None], limits.LANES, axis=1))
+
+
+def loop_of(kernel, operands):
+    """The instructions of a kernel's loop over all chains."""
     program = (
-        "from fastnn.kernels import limits;"
-        "kernel = limits.make_multiply_add(0, False); kernel(limits._chains(), 1);"
+        f"from fastnn.kernels import limits; kernel = limits.{kernel}(0, False); kernel({operands}, 1);"
         "print(*kernel.inspect_asm().values())"
     )
     code = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     labels = re.split(r"^\.?L\w+:", code, flags=re.M)
     (loop, *_) = (part for part in labels if len(re.findall("vfmadd", part)) >= limits.CHAINS)
-    loop = loop[: re.search(r"^\s+j", loop, flags=re.M).start()]
+    return loop[: re.search(r"^\s+j", loop, flags=re.M).start()]
+
+
+@pytest.mark.skipif(cpu.lanes() == 4, reason="the registers of these CPUs have other names")
+def test_as_many_numbers_are_read_as_by_a_tile():
+    rows, panels = probes.TILES["tile by samples"]
+    vectors = panels * probes.PANEL // limits.LANES
+    loop = loop_of("make_multiply_add_reading", "limits._chains(), limits._factors()")
+    multiply_adds, read = len(re.findall(r"^\s+vfmadd", loop, flags=re.M)), len(re.findall(r"\(%r", loop))
+    assert multiply_adds % limits.CHAINS == 0
+    assert read / multiply_adds == pytest.approx((rows + vectors) / (rows * vectors), abs=1 / limits.CHAINS)
+
+
+@pytest.mark.skipif(cpu.lanes() == 4, reason="the registers of these CPUs have other names")
+def test_the_loop_is_multiply_adds_on_registers_alone():
+    loop = loop_of("make_multiply_add", "limits._chains()")
     multiply_adds = re.findall(r"^\s+vfmadd\w+ps\s+(.*)$", loop, flags=re.M)
     assert len(multiply_adds) % limits.CHAINS == 0
     assert all(re.fullmatch(r"(%[yz]mm\d+(, )?){3}", operands) for operands in multiply_adds)
@@ -88,26 +115,30 @@ def test_what_each_limit_counts(monkeypatch, threads):
     seen = []
     monkeypatch.setattr(limits, "rate", lambda kernel, operands, work: seen.append((operands, work)))
     limits.fma_peak(threads)
+    limits.tile_peak(threads)
     limits.cache_bandwidth(2**15, threads)
     monkeypatch.setattr(cpu, "cache_sizes", lambda: {1: 2**10, 3: 2**20})
     monkeypatch.setattr(limits, "LEAST_FAR", 2**16)
     limits.bandwidth(threads)
-    (chains, flops), (read, read_bytes), (moved, moved_bytes) = seen
+    (chains, flops), (reading, reading_flops), (read, read_bytes), (moved, moved_bytes) = seen
     assert {len(operands) for operands, _ in seen} == {threads}
     assert flops == 2 * sum(values[2:].size for (values,) in chains)
+    assert reading_flops == 2 * sum(values[2:].size for values, _ in reading)
     assert read_bytes == threads * 2**15 == sum(values.nbytes for values, _ in read)
     assert moved_bytes == 2 * 4 * 2**20 == 2 * sum(values.nbytes for (values,) in moved)
 
 
 def test_they_are_measured(quick):
     for threads in (1, 2):
-        found = limits.fma_peak(threads), limits.bandwidth(threads), limits.cache_bandwidth(2**12, threads)
+        found = [limit(threads) for limit in (limits.fma_peak, limits.tile_peak, limits.bandwidth)]
+        found.append(limits.cache_bandwidth(2**12, threads))
         assert all(np.isfinite(figure) and figure > 0 for figure in found)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "auto"])
 def test_no_threads_no_limit(threads):
-    for limit in (limits.fma_peak, limits.bandwidth, lambda threads: limits.cache_bandwidth(2**12, threads)):
+    by_size = lambda threads: limits.cache_bandwidth(2**12, threads)  # noqa: E731
+    for limit in (limits.fma_peak, limits.tile_peak, limits.bandwidth, by_size):
         with pytest.raises(ConfigError, match="threads must be a whole number"):
             limit(threads)
 
@@ -130,13 +161,27 @@ def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted(lines):
     run(0, 2, state.ctypes.data, values, 1)  # it is not this thread's turn, and never will be
 
 
+@pytest.mark.parametrize("granules", [1, 2, 7])
+def test_as_many_phases_end_as_are_counted(granules):
+    run, state = limits.kernel(limits.make_phases), aligned_zeros(state_words(2), np.int32)
+    team.in_threads(run, 2, (state.ctypes.data, granules, 321), state)
+    done = [int(state[at : at + 2].view(np.int64)[0]) for at in (DONE, DONE + EACH)]
+    gone = [int(state[at : at + 2].view(np.int64)[0]) for at in (GONE, GONE + EACH)]
+    assert sum(word & 0xFFFFFFFF for word in done if word >> 32 == 320) == granules
+    assert sum(word & 0xFFFFFFFF for word in gone if word >> 32 == 320) == granules
+    state[:] = 0
+    state[ABORTED] = 1
+    run(0, 2, state.ctypes.data, granules, 1)
+
+
 def test_a_round_trip_takes_two_cpus(monkeypatch):
     monkeypatch.setattr(limits, "TURNS", 10)
     monkeypatch.setattr(limits, "available", lambda: 2)
     assert limits.round_trip() > 0
     assert limits.handover(2) > 0
+    assert limits.phase(3) > 0
     monkeypatch.setattr(limits, "available", lambda: 1)
-    assert limits.round_trip() == limits.handover(2) == 0
+    assert limits.round_trip() == limits.handover(2) == limits.phase(3) == 0
 
 
 def test_a_handover_is_one_of_two_turns(monkeypatch):
@@ -147,3 +192,6 @@ def test_a_handover_is_one_of_two_turns(monkeypatch):
     monkeypatch.setattr(team, "in_threads", lambda kernel, threads, arguments, state: seen.append(arguments))
     assert limits.handover(80) == 1e9 / (2 * seen[0][2])
     assert all(values.nbytes == 80 * 64 for _, values, _ in seen)
+    seen.clear()
+    assert limits.phase(9) == 1e9 / seen[0][2]
+    assert all(count == 9 for _, count, _ in seen)
