@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.kernels import dense, launch, sparse
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
-from fastnn.kernels.phases import FLOAT, layer_of, scratch_of
+from fastnn.kernels.phases import FLOAT, layer_of, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_INPUTS,
@@ -26,6 +26,7 @@ from fastnn.kernels.plan import (
     LAYERS,
     PANELS,
     SCATTERED,
+    SPARSE,
     SUMS,
     TILE,
 )
@@ -144,6 +145,26 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
     return run
 
 
+def make_take(stamp: int, cache: bool) -> Any:
+    """What each thread does for itself where threads share the units of the first layer, which it needs all inputs for.
+
+    It takes the batch, the first of the order, whose address stands before the times; and where the gradient of sparse
+    inputs is summed by columns, it sorts them.
+    """
+
+    @kernel(cache)
+    def run(at_job: int, samples: int, at_order: int, times: int) -> int:
+        whole()
+        for _ in range(times):
+            job, scratch = words(at_job), scratch_of(words(at_job), 0)
+            take_batch(job, samples, np.int64(0), np.int64(0), at_order, scratch)
+            if job[SPARSE] and not job[SCATTERED]:
+                sparse.sort_by_column(job, layer_of(job, 0), samples, np.int64(0), at_order, scratch)
+        return stamp
+
+    return run
+
+
 # ---------------------------------------------------------------- the bare tiles
 # run(a, b, c, depth, times): at b the panels of TILES, `depth` rows of 16 floats each, and at c those of its sums.
 
@@ -194,6 +215,7 @@ PROBES: dict[str, tuple[Callable[[int, bool], Any], int]] = {
     "gradient": (make_gradient, 3),
     "sparse forward": (make_sparse_forward, 3),
     "sparse gradient": (make_sparse_gradient, 4),
+    "take": (make_take, 4),
     "tile by samples": (make_tile_by_samples, 5),
     "tile by units": (make_tile_by_units, 5),
 }

@@ -1,0 +1,107 @@
+"""What the threads of a step take over from each other: cache lines that one of them needs and another has changed.
+
+Counted from the plan of a fit (fastnn/kernels/plan.py), as if each thread did just its own share of each phase, and no
+line left a cache for want of room.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+from fastnn.kernels.plan import (
+    BEGIN,
+    END,
+    FROM_PANEL,
+    GRANULES,
+    GROUPS,
+    HALVES,
+    OF_LAYER,
+    OF_PANELS,
+    PIECES,
+    SCATTERED,
+    SPARSE,
+    cut,
+    granules_of,
+    panels_of,
+)
+from fastnn.kernels.share import ROWS, SAMPLES, TRAIN, UNITS, granules
+from fastnn.layers import LANES as PANEL
+from fastnn.training import Fit
+
+
+class Exchange:
+    """The phases of a fit's step of training on so many threads, and what each thread has of them.
+
+    Attributes
+    ----------
+    counts : dict
+        The granules of each kind of phase (UNITS, SAMPLES, ROWS) that a step has.
+    """
+
+    def __init__(self, fit: Fit, threads: int):
+        net, words = fit.network.architecture, fit.job.workspace.words
+        self.widths, self.batch, self.threads, self.words = net.widths, fit.job.batch_size, threads, words
+        groups, pieces = int(words[GROUPS]), int(words[PIECES])
+        self.counts = {SAMPLES: int(granules.py_func(words, SAMPLES, TRAIN, self.batch, threads)),
+                       ROWS: int(words[GRANULES])}  # fmt: skip
+        if 1 < threads <= groups:
+            self.counts[UNITS] = groups * (1 if words[SPARSE] else HALVES)
+        self._rows, _ = granules_of(self.widths, threads, 0 if pieces else groups, bool(words[SCATTERED]))
+
+    def lines(self) -> dict[int, float]:
+        """The lines that a thread takes over in each phase that there is, on average."""
+        found = [self._taken_over(thread) for thread in range(self.threads)]
+        return {kind: float(np.mean([each[kind] for each in found])) for kind in sorted(self.counts)}
+
+    def _share(self, kind: int, thread: int) -> range:
+        count = self.counts[kind]
+        return range(count * thread // self.threads, count * (thread + 1) // self.threads)
+
+    def _taken_over(self, thread: int) -> dict[int, int]:
+        """Weights, and Z of the first layer, that others made; then what a gradient is formed from.
+
+        That is either the gradients of others' pieces, or inputs and deltas of others' samples.
+        """
+        rows = self._rows[self._share(ROWS, thread)]
+        if self.words[PIECES]:
+            others = self.counts[SAMPLES] - len(self._share(SAMPLES, thread))
+            own = sum(int((g[END] - g[BEGIN]) * g[OF_PANELS]) for g in rows)
+            everything = sum((below + 1) * panels_of(above) for below, above in pairwise(self.widths))
+            return {SAMPLES: everything - own, ROWS: own * others}
+        samples, made = self._samples(thread), self._first_outputs(thread)
+        weights, formed = [], 0
+        for layer, (below, above) in enumerate(pairwise(self.widths)):
+            others = np.ones((below + 1, panels_of(above)), bool)
+            inputs, deltas = np.zeros(panels_of(below + 1), bool), np.zeros(panels_of(above), bool)
+            for g in rows[rows[:, OF_LAYER] == layer]:
+                panels = slice(g[FROM_PANEL], g[FROM_PANEL] + g[OF_PANELS])
+                others[g[BEGIN] : g[END], panels] = False
+                inputs[g[BEGIN] // PANEL : panels_of(int(g[END]))] = deltas[panels] = True
+            if layer == 0 and UNITS in self.counts:  # it reads its own panels alone
+                others[:, ~made.any(axis=1)] = False
+            if layer == 0 and (UNITS in self.counts or self.words[SPARSE]):  # each has its inputs for itself
+                inputs[:] = False
+            weights.append(int(others.sum()))
+            formed += int(inputs.sum() + deltas.sum()) * int((~samples).sum())
+        if UNITS not in self.counts:
+            return {SAMPLES: sum(weights), ROWS: formed}
+        return {UNITS: weights[0], SAMPLES: int((~made[:, samples]).sum()) + sum(weights[1:]), ROWS: formed}
+
+    def _samples(self, thread: int) -> np.ndarray:
+        """Which samples of the batch are a thread's (B,)."""
+        mine, count = np.zeros(self.batch, bool), self.counts[SAMPLES]
+        for number in self._share(SAMPLES, thread):
+            mine[self.batch * number // count : self.batch * (number + 1) // count] = True
+        return mine
+
+    def _first_outputs(self, thread: int) -> np.ndarray:
+        """Of which panels of the first layer, and which samples, it makes Z in a phase of its own (panels, B)."""
+        panels, groups = panels_of(self.widths[1]), int(self.words[GROUPS])
+        made = np.zeros((panels, self.batch), bool)
+        for number in self._share(UNITS, thread) if UNITS in self.counts else ():
+            group, half = (number, 0) if self.words[SPARSE] else divmod(number, HALVES)
+            begin, end = (0, self.batch) if self.words[SPARSE] else (
+                self.batch * half // HALVES, self.batch * (half + 1) // HALVES
+            )  # fmt: skip
+            made[slice(*cut(panels, groups, group)), begin:end] = True
+        return made

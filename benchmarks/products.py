@@ -1,0 +1,114 @@
+"""How near products of matrices come to what a core can do: ``python -m benchmarks.products`` (half a minute).
+
+The dense kernels of a layer of fastnn, and its bare tiles, beside the same products by NumPy (OpenBLAS) and PyTorch
+(MKL): on one thread, in float32, in GFLOP/s; in rounds, of which the median counts. fastnn's values come and go in
+panels, and its weights as they stand: to copy what must be copied is part of the time. In brackets the share of the
+core's peak, of multiply-adds on registers alone. The second line of the table is that peak where as much is read from
+the nearest cache as a tile must read. It takes ``pip install '.[peers]'``; without PyTorch there is no column of it.
+
+Stores bench_results/products.json.
+"""
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks import described
+from benchmarks.peers.machine import describe
+from fastnn.files import write_atomically
+from fastnn.kernels import limits
+from fastnn.roofline import ROWS, SQUARE, WIDE
+
+STORE = Path(__file__).parents[1] / "bench_results" / "products.json"
+ROUNDS = 5
+KERNELS = ("forward", "way back", "gradient")
+
+
+def by_numpy(left: np.ndarray, right: np.ndarray) -> Callable[[int], None]:
+    """The product of two matrices, a number of times."""
+    out = np.empty((len(left), right.shape[1]), np.float32)
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            np.matmul(left, right, out=out)
+
+    return run
+
+
+def by_torch(left: np.ndarray, right: np.ndarray) -> Callable[[int], None]:
+    """The same."""
+    import torch
+
+    a, b = torch.from_numpy(left), torch.from_numpy(right)
+    out = torch.empty((len(left), right.shape[1]))
+
+    def run(times: int) -> None:
+        torch.set_num_threads(1)  # of the thread that calls it
+        for _ in range(times):
+            torch.mm(a, b, out=out)
+
+    return run
+
+
+def matrices(kernel: str, inputs: int, outputs: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the product of a kernel of a layer is of: A W, D W^T, or A^T D."""
+    rng = np.random.default_rng(0)
+    A, W, D = (
+        rng.normal(size=size).astype(np.float32) for size in ((samples, inputs), (inputs, outputs), (samples, outputs))
+    )
+    return {"forward": (A, W), "way back": (D, W.T), "gradient": (A.T, D)}[kernel]
+
+
+OTHERS = {"numpy": by_numpy} | ({"torch": by_torch} if find_spec("torch") else {})
+
+
+def row_of(name: str, sizes: tuple[int, int, int] | None) -> dict[str, Callable[[], float]]:
+    """What measures the GFLOP/s of each contestant in a row of the table, a kernel of the roofline."""
+    work = next(row for row in ROWS if row.name == name).prepare(1)
+    found = {"fastnn": lambda: limits.rate(work.kernel, work.operands, work.flops)}
+    if sizes is not None:
+        inputs, outputs, samples = sizes
+        flops, (left, right) = 2.0 * inputs * outputs * samples, matrices(name[: name.index(f" {inputs}")], *sizes)
+        for who, make in OTHERS.items():
+            run = make(left, right)
+            found[who] = lambda run=run: limits.rate(run, [()], flops)  # type: ignore[misc]
+    return found
+
+
+def main() -> None:
+    """Measure, print and store."""
+    table: dict[str, dict[str, Callable[[], float]]] = {
+        "multiply-adds": {"fastnn": limits.fma_peak},
+        "with a tile's reads": {"fastnn": limits.tile_peak},
+        **{name: row_of(name, None) for name in ("tile by samples", "tile by units")},
+    }
+    for shape in (WIDE, SQUARE):
+        inputs, outputs = shape.widths
+        for kernel in KERNELS:
+            name = f"{kernel} {inputs} x {outputs}, B {shape.batch}"
+            table[name] = row_of(name, (inputs, outputs, shape.batch))
+    taken = {name: {who: list[float]() for who in row} for name, row in table.items()}
+    with threadpool_limits(1):
+        for _ in range(ROUNDS):
+            for name, row in table.items():
+                for who, measure in row.items():
+                    taken[name][who].append(measure())
+    found = {name: {who: median(each) for who, each in row.items()} for name, row in taken.items()}
+    peak = found["multiply-adds"]["fastnn"]
+    print(f"{'GFLOP/s of a thread':<28}" + "".join(f"{who:>14}" for who in ("fastnn", *OTHERS)))
+    for name, row in found.items():
+        print(f"{name:<28}" + "".join(f"{gflops:>8.0f} ({gflops / peak:.0%})" for gflops in row.values()))
+    stored: dict[str, Any] = {"machine": describe(1), "gflops": found}
+    write_atomically(STORE, json.dumps(stored, indent=2) + "\n")
+    print(f"stored in {STORE}")
+
+
+if __name__ == "__main__":
+    described(__doc__).parse_args()
+    main()

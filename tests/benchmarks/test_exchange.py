@@ -1,0 +1,80 @@
+"""The cache lines that threads take over from each other, counted by hand for small nets."""
+
+import numpy as np
+import pytest
+
+from benchmarks.epochs import Training
+from benchmarks.exchange import Exchange
+from benchmarks.limits import AllByOne
+from fastnn.kernels.barrier import EACH, GONE
+from fastnn.kernels.share import ROWS, SAMPLES, UNITS
+
+
+def trained(sizes, batch, threads, density=1.0, kind=Training):
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 256, (2 * batch, sizes[0]), np.uint8)
+    X[rng.random(X.shape) >= density] = 0
+    y = np.arange(len(X)) % sizes[-1]
+    training = kind(sizes, "relu", X, y, scale=1 / 255, batch=batch, rate=0.1, threads=threads)
+    training.epoch()
+    return training.fit
+
+
+def exchange(sizes, batch, threads, density=1.0):
+    return Exchange(trained(sizes, batch, threads, density), threads)
+
+
+def test_one_thread_takes_over_nothing():
+    for sizes in ((784, 30, 10), (24, 8, 2)):
+        assert set(exchange(sizes, 64, 1).lines().values()) == {0}
+
+
+def test_by_units_of_a_sparse_layer():
+    """784-30-10: each thread has a panel of the 30 units, and 5 of the 10 samples."""
+    found = exchange((784, 30, 10), 10, 2, 0.2)
+    assert found.counts == {UNITS: 2, SAMPLES: 2, ROWS: 4}
+    # Z of its samples, in the other's panel; and of the 31 rows of the second layer one thread has 16, one 15
+    z, weights = 5, 31 / 2
+    # deltas of the other's samples: in its panel of the first layer; and in the second, with that granule's inputs
+    assert found.lines() == {UNITS: 0, SAMPLES: z + weights, ROWS: 5 + 5 + 5}
+
+
+def test_by_units_of_a_dense_layer_with_a_panel_that_both_have():
+    """100-48-10: three panels, each in two halves of the batch: the second half of panel 1 is the other thread's."""
+    found = exchange((100, 48, 10), 64, 2)
+    assert found.counts[UNITS] == 6
+    assert found.lines()[UNITS] == 101 / 2  # panel 1 goes from thread to thread, whoever had its rows of weights
+    # of the samples of thread 0, thread 1 has made panel 2; of those of thread 1, thread 0 panel 0; halves of panel 1
+    # are made by who has these samples
+    assert found.lines()[SAMPLES] == 32 + 49 / 2
+
+
+def test_by_pieces():
+    """24-8-2, four pieces of 256 samples, two of each thread: 25 and 9 rows, in granules of 16, 9 and 9."""
+    found = exchange((24, 8, 2), 256, 2)
+    assert found.counts == {SAMPLES: 4, ROWS: 3}
+    assert found.lines() == {SAMPLES: 34 / 2, ROWS: 34 / 2 * 2}
+
+
+def test_by_samples():
+    """More threads than panels: they share samples alone, and read each other's weights of all layers."""
+    found = exchange((40, 16, 4), 64, 2)
+    assert UNITS not in found.counts
+    assert found.lines()[SAMPLES] == (41 + 17) / 2
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_all_others_lines_are_taken_over_by_someone(threads):
+    """However many threads: of the weights of all layers but the first, each reads what it has not changed."""
+    found = exchange((784, 100, 50, 10), 60, threads, 0.2)
+    made = sum((below + 1) * panels for below, panels in ((100, 4), (50, 1)))
+    z = 60 / threads * 7 * (1 - 1 / threads)  # nearly: panels do not divide evenly
+    assert found.lines()[SAMPLES] == pytest.approx(made * (1 - 1 / threads) + z, rel=0.05)
+
+
+@pytest.mark.parametrize("sizes", [(784, 30, 10), (24, 8, 2)])
+def test_one_thread_does_the_work_of_all(sizes):
+    alone, together = (trained(sizes, 64, 2, 0.2, kind) for kind in (AllByOne, Training))
+    np.testing.assert_array_equal(alone.network.flat, together.network.flat)
+    state = alone.job.workspace.state
+    assert all(state[at : at + EACH].any() for at in (GONE, GONE + EACH))  # it claimed of both shares
