@@ -30,7 +30,7 @@ from benchmarks.peers.machine import describe
 from benchmarks.peers.rows import ROWS, Task
 from benchmarks.peers.work import flops
 from fastnn.files import write_atomically
-from fastnn.kernels import limits, probes, team
+from fastnn.kernels import cores, limits, probes, team
 from fastnn.kernels.cpu import lanes
 from fastnn.kernels.share import UNITS
 from fastnn.kernels.threads import available
@@ -95,8 +95,8 @@ def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float
         known = {
             "apart": 1e9 * (by_one - one) / threads / steps,
             "twice": taking(fit) * (1 - 1 / threads) if UNITS in exchange.counts else 0.0,
-            "phases": sum(map(limits.phase, exchange.counts.values())),
-            "lines": sum(limits.handover(each) - limits.handover(0) for each in lines if each),
+            "phases": sum(map(cores.phase, exchange.counts.values())),
+            "lines": sum(cores.handover(each) - cores.handover(0) for each in lines if each),
         }
     return {
         "useful_cycles": 1e9 * useful / peak / steps / cycle,
@@ -137,7 +137,7 @@ def main() -> None:
         *parts, lines = [*figures.values()][9:]
         all_, lost, *known = (f"{ns / 1000:.1f}" for ns in parts)
         print(f"{name:<14}{all_:>5}{lost:>8}{''.join(f'{part:>7}' for part in known):>29}{lines:>12}")
-    alone, with_a_line = limits.handover(0), limits.handover(1)
+    alone, with_a_line = cores.handover(0), cores.handover(1)
     print(f"from core to core a word takes {alone:.0f} ns, and with another line {with_a_line:.0f}")
     machine = describe(threads) | {"fma_peak_gflops_one_thread": peak, "handover_ns": [alone, with_a_line]}
     write_atomically(STORE, json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.kernels import backend, cpu, limits, probes
+from fastnn.kernels import backend, cores, cpu, limits, probes
 from fastnn.kernels.job import Job
 from fastnn.kernels.plan import PIECES, prepare
 from fastnn.layers import Dense, Input, aligned_zeros
@@ -323,6 +323,6 @@ def measure(threads: int, rows: Sequence[Row] = ROWS) -> dict[str, Any]:
         "peak": above.peak,
         "tile_peak": limits.tile_peak(threads),
         "bandwidths": above.bandwidths,
-        "round_trip": limits.round_trip() if threads > 1 else 0.0,
+        "round_trip": cores.round_trip() if threads > 1 else 0.0,
         "kernels": kernels,
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import roofline
-from fastnn.kernels import cpu, limits, plan, probes
+from fastnn.kernels import cores, cpu, limits, plan, probes
 from fastnn.kernels.cost import scatter_pays
 from fastnn.kernels.plan import AT_DELTAS, AT_INPUTS, AT_OUTPUTS, SUMS, TILE, prepare
 from fastnn.kernels.simd import PANELS_AT_ONCE, WIDTH
@@ -29,7 +29,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(limits, "tile_peak", lambda threads: 90.0 * threads)
     monkeypatch.setattr(limits, "cache_bandwidth", lambda size, threads: 400.0)
     monkeypatch.setattr(limits, "bandwidth", lambda threads: 10.0)
-    monkeypatch.setattr(limits, "round_trip", lambda: 55.0)
+    monkeypatch.setattr(cores, "round_trip", lambda: 55.0)
     monkeypatch.setattr(limits, "rate", rate)
     return ran
 

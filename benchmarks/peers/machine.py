@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestants import CONTESTANTS
-from fastnn.kernels import limits
+from fastnn.kernels import cores, limits
 from fastnn.kernels.threads import available
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where a package is installed under another name than it is imported by
@@ -44,7 +44,7 @@ def round_trip(cpus: list[int]) -> float:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
-        return limits.round_trip()
+        return cores.round_trip()
     finally:
         os.sched_setaffinity(0, allowed)
 

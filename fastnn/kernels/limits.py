@@ -1,15 +1,15 @@
 """What this machine can do at most: multiply-adds, bytes read from a cache, bytes to and from memory.
 
-These are the ceilings of a roofline; and how long it takes a word to go from one core to another and back, cache lines
-to go with it, and a phase of a step in which there is nothing to do. Each is measured by a compiled loop that does
-nothing else, in as many ordinary threads as asked for; the best of several short runs counts, for whatever else the
-machine does can only slow one down. GFLOP/s count a multiply-add as two; GB/s are 10^9 bytes. Nothing is compiled
-before the first measurement.
+These are the ceilings of a roofline; and the clock at which a core does some work. Each is measured by a compiled loop
+that does nothing else, in as many ordinary threads as asked for; the best of several short runs counts, for whatever
+else the machine does can only slow one down. GFLOP/s count a multiply-add as two; GB/s are 10^9 bytes. Nothing is
+compiled before the first measurement.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,8 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import compiling, cpu, launch, team
-from fastnn.kernels.barrier import ABORTED, ENDED, claim, finish, load_word, state_words, store_word, wait
+from fastnn.kernels import compiling, cpu, launch
 from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDTH
-from fastnn.kernels.threads import available
 from fastnn.kernels.vectors import PARTS, broadcast
 from fastnn.layers import aligned_zeros
 
@@ -32,8 +30,9 @@ CHAINS = 3 * cpu.registers() // 4
 # of its panels.
 SUMS = (WIDE_ROWS or TILE_ROWS) * WIDTH * PARTS
 READING = -(-CHAINS * ((WIDE_ROWS or TILE_ROWS) + WIDTH * PARTS) // SUMS)
-CACHE_LINE = 16  # float32: of factors, as of what cores exchange
+CACHE_LINE = 16  # float32
 FACTORS = 64 * CACHE_LINE  # to read: 4 KiB, which lie in a first-level cache
+STEPS = 16  # of a turn of the loop that tells a core's clock; two cycles each
 STREAMS = 8  # vectors that are read at once, each added to a sum of its own
 LINE = STREAMS * LANES  # floats that one turn of a loop over memory covers
 
@@ -61,7 +60,7 @@ def _repeat(builder: Any, times: Any, held: Sequence[Any], turn: Callable[[Any, 
     builder.branch(loop)
     builder.position_at_end(loop)
     i = builder.phi(WORD)
-    phis = [builder.phi(VECTOR) for _ in held]
+    phis = [builder.phi(value.type) for value in held]
     later = turn(i, phis)
     following = builder.add(i, ir.Constant(WORD, 1))
     builder.cbranch(builder.icmp_signed("<", following, times), loop, done)
@@ -126,6 +125,23 @@ def _read(typing_context: Any, values: Any, lines: Any, sums: Any) -> Any:
     return types.void(types.intp, types.intp, types.intp), generate
 
 
+@compiling.intrinsic
+def _wait_in_line(typing_context: Any, value: Any, times: Any) -> Any:
+    """STEPS times x = x ^ (x >> some), `times` over: two instructions of a cycle, each of which waits for the last."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def turn(i: Any, held: list[Any]) -> list[Any]:
+            (x,) = held
+            for step in range(STEPS):
+                x = builder.xor(x, builder.lshr(x, ir.Constant(WORD, 7 + step % 5)))
+            return [x]
+
+        (found,) = _repeat(builder, args[1], [args[0]], turn)
+        return found
+
+    return types.int64(types.int64, types.intp), generate
+
+
 # ---------------------------------------------------------------- kernels: each does its work `times` over
 
 
@@ -176,45 +192,13 @@ def make_update(stamp: int, cache: bool) -> Any:
     return run
 
 
-def make_pass(stamp: int, cache: bool) -> Any:
-    """``run(thread, threads, state, values, times)``: in turn, two threads add 1 to each of `values` (N,), and say so.
-
-    What they say is a count, in a word of a barrier's state.
-    """
+def make_wait_in_line(stamp: int, cache: bool) -> Any:
+    """``run(value, times)``: what becomes of a value in `times` turns of `_wait_in_line`."""
 
     @compiling.kernel(cache)
-    def run(thread: int, threads: int, state: int, values: np.ndarray, times: int) -> int:
-        for turn in range(times):
-            wanted = threads * turn + thread
-            while load_word(state + 4 * ENDED) != wanted:
-                if load_word(state + 4 * ABORTED) != 0:
-                    return stamp
-            for i in range(values.size):
-                values[i] += np.float32(1)
-            store_word(state + 4 * ENDED, np.int32(wanted + 1))
-        return stamp
-
-    return run
-
-
-def make_phases(stamp: int, cache: bool) -> Any:
-    """``run(thread, threads, state, count, times)``: phases of `count` granules each, with nothing to do in them."""
-
-    @compiling.kernel(cache)
-    def run(thread: int, threads: int, state: int, count: int, times: int) -> int:
-        for number in range(times):
-            mine, phase = 0, np.int64(number)
-            for turn in range(threads):  # as in the step (kernels/fused.py)
-                while True:
-                    first, last = claim(state, (thread + turn) % threads, threads, phase, count)
-                    if last == 0:
-                        break
-                    mine += last - first
-                if finish(state, thread, threads, phase, mine, count):
-                    break
-            if wait(state, threads, phase, count):
-                return stamp
-        return stamp
+    def run(value: int, times: int) -> int:
+        found: int = _wait_in_line(value, times)
+        return found
 
     return run
 
@@ -225,8 +209,7 @@ LEAST: dict[Callable[[int, bool], Any], Callable[[], tuple[Any, ...]]] = {
     make_read: lambda: (aligned_zeros(LINE), aligned_zeros(LINE), 1),
     make_update: lambda: (aligned_zeros(LINE), 1),
     make_multiply_add_reading: lambda: (_chains(), _factors(), 1),
-    make_pass: lambda: (0, 1, 0, aligned_zeros(LINE), 0),
-    make_phases: lambda: (0, 1, 0, 1, 0),
+    make_wait_in_line: lambda: (1, 1),
 }
 
 
@@ -348,48 +331,38 @@ def cache_bandwidth(size: int, threads: int = 1) -> float:
     return rate(kernel(make_read), operands, float(sum(mine.nbytes for mine, _ in operands)))
 
 
-TURNS, TRIES = 100_000, 5
+BEFORE = 50e-6  # seconds of the work before the loop that tells the clock
+AFTER = 300  # turns of that loop, 3 us at 3 GHz, and of one twice as long
+CALLS = 1500  # of each
 
 
-def round_trip() -> float:
-    """Nanoseconds that a word takes from one thread to another and back, at best, each on a CPU of its own.
+def clock(work: Any, operands: tuple[Any, ...]) -> tuple[float, float]:
+    """At how many GHz a core does some work, which can be less for work that needs more power; and in how many cycles.
 
-    On one kind of machine this can change from minute to minute: on two CPUs of a virtual one, which its host moves
-    about, it was 55 or 325. 0.0 where there is no second CPU.
-    """
-    return 2 * handover(0)
-
-
-def handover(lines: int) -> float:
-    """Nanoseconds from a thread's word until another one has read and changed what the first had changed, at best.
+    Told by a loop of instructions that wait for each other, which it does right after a part of the work, again and
+    again. What is around that loop is the same for one twice as long, of which the median is taken too.
 
     Parameters
     ----------
-    lines : int
-        Of 64 bytes, at least 0. Each thread has a CPU of its own; 0.0 where there is no second one.
+    work : callable
+        ``work(*operands, times)``; short for once, as the clock is another one soon after.
+
+    Returns
+    -------
+    gigahertz, cycles : float
+        The cycles of one of the `times`.
     """
-    if available() < 2:
-        return 0.0
-    values, turns = aligned_zeros(CACHE_LINE * lines), max(TURNS // (1 + lines // 8), 10)
-    return _best_time(make_pass, values, turns) / turns / 2
 
-
-def phase(granules: int) -> float:
-    """Nanoseconds of a phase in which two threads share out so many granules and have nothing to do, at best.
-
-    Parameters
-    ----------
-    granules : int
-        At least 1. Each thread has a CPU of its own; 0.0 where there is no second one.
-    """
-    return _best_time(make_phases, granules, TURNS) / TURNS if available() > 1 else 0.0
-
-
-def _best_time(make: Callable[[int, bool], Any], operand: Any, times: int) -> float:
-    """Nanoseconds that two threads take for a kernel that goes by a barrier's state; the best of TRIES."""
-    run, state, best = kernel(make), aligned_zeros(state_words(2), np.int32), float("inf")
-    for _ in range(TRIES):
+    def seconds(run: Any, *given: Any) -> float:
         start = time.perf_counter()
-        team.in_threads(run, 2, (state.ctypes.data, operand, times), state)
-        best = min(best, time.perf_counter() - start)
-    return best * 1e9
+        run(*given)
+        return time.perf_counter() - start
+
+    wait, times, worked, waited = kernel(make_wait_in_line), 1, list[float](), (list[float](), list[float]())
+    while min(seconds(work, *operands, times) for _ in range(3)) < BEFORE / 2:
+        times *= 2
+    for call in range(2 * CALLS):
+        worked.append(seconds(work, *operands, times))
+        waited[call % 2].append(seconds(wait, 1, AFTER * (1 + call % 2)))
+    gigahertz = 2 * STEPS * AFTER / (median(waited[1]) - median(waited[0])) / 1e9
+    return gigahertz, median(worked) / times * gigahertz * 1e9

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.errors import ConfigError
-from fastnn.kernels import cpu, limits, probes, team
-from fastnn.kernels.barrier import ABORTED, DONE, EACH, ENDED, GONE, state_words
-from fastnn.layers import aligned_zeros
+from fastnn.kernels import cpu, limits, probes
 
 
 @pytest.fixture
@@ -144,54 +142,46 @@ def test_no_threads_no_limit(threads):
 
 
 def test_nothing_is_compiled_at_import():
-    code = "from fastnn.kernels import launch, limits; print(launch._kernels)"
+    code = "from fastnn.kernels import cores, launch, limits; print(launch._kernels)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout == "{}\n"
 
 
-@pytest.mark.parametrize("lines", [0, 3])
-def test_a_word_goes_from_thread_to_thread_as_often_as_is_counted(lines):
-    """And what lies on the lines with it: each thread adds to each number once a turn."""
-    run, state = limits.kernel(limits.make_pass), aligned_zeros(state_words(2), np.int32)
-    values = aligned_zeros(limits.CACHE_LINE * lines)
-    team.in_threads(run, 2, (state.ctypes.data, values, 321), state)
-    assert state[ENDED] == 2 * 321
-    np.testing.assert_array_equal(values, 2 * 321)
-    state[ABORTED] = 1
-    run(0, 2, state.ctypes.data, values, 1)  # it is not this thread's turn, and never will be
+def test_the_loop_that_tells_the_clock_is_as_long_as_is_counted():
+    run = limits.kernel(limits.make_wait_in_line)
+    x = np.uint64(2**63 + 12345)
+    for step in range(3 * limits.STEPS):
+        x ^= x >> np.uint64(7 + step % limits.STEPS % 5)
+    assert np.uint64(run(-(2**63) + 12345, 3) % 2**64) == x
 
 
-@pytest.mark.parametrize("granules", [1, 2, 7])
-def test_as_many_phases_end_as_are_counted(granules):
-    run, state = limits.kernel(limits.make_phases), aligned_zeros(state_words(2), np.int32)
-    team.in_threads(run, 2, (state.ctypes.data, granules, 321), state)
-    done = [int(state[at : at + 2].view(np.int64)[0]) for at in (DONE, DONE + EACH)]
-    gone = [int(state[at : at + 2].view(np.int64)[0]) for at in (GONE, GONE + EACH)]
-    assert sum(word & 0xFFFFFFFF for word in done if word >> 32 == 320) == granules
-    assert sum(word & 0xFFFFFFFF for word in gone if word >> 32 == 320) == granules
-    state[:] = 0
-    state[ABORTED] = 1
-    run(0, 2, state.ctypes.data, granules, 1)
+def test_each_instruction_of_that_loop_waits_for_the_last():
+    """On one value alone; no more than two of them a step, and what counts the turns."""
+    program = (
+        "from fastnn.kernels import limits; kernel = limits.make_wait_in_line(0, False); kernel(1, 1);"
+        "print(*kernel.inspect_llvm().values())"
+    )
+    code = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    (body, *_) = (part for part in re.split(r"^\w+:", code, flags=re.M) if part.count(" lshr ") >= limits.STEPS)
+    turns = len(re.findall(r" lshr ", body)) // limits.STEPS
+    assert body.count(" lshr ") == body.count(" xor ") == turns * limits.STEPS
 
 
-def test_a_round_trip_takes_two_cpus(monkeypatch):
-    monkeypatch.setattr(limits, "TURNS", 10)
-    monkeypatch.setattr(limits, "available", lambda: 2)
-    assert limits.round_trip() > 0
-    assert limits.handover(2) > 0
-    assert limits.phase(3) > 0
-    monkeypatch.setattr(limits, "available", lambda: 1)
-    assert limits.round_trip() == limits.handover(2) == limits.phase(3) == 0
+def test_a_clock_is_told_by_what_a_longer_loop_takes_more(monkeypatch):
+    """Of a machine of 2 GHz that does nothing but run its loops, and takes a while to call them."""
+    now = [0.0]
+
+    def wait(value, times):
+        now[0] += 1e-6 + 2 * limits.STEPS * times / 2e9
+
+    def work(mine, times):
+        now[0] += 1e-8 * times
+
+    monkeypatch.setattr(limits.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(limits, "kernel", lambda make: wait)
+    assert limits.clock(work, (0,)) == pytest.approx((2, 20))  # 10 ns of work
 
 
-def test_a_handover_is_one_of_two_turns(monkeypatch):
-    """A clock that runs a second from call to call: of so many turns of both threads, each takes this share of it."""
-    now, seen = iter(range(100)), []
-    monkeypatch.setattr(limits, "available", lambda: 2)
-    monkeypatch.setattr(limits.time, "perf_counter", lambda: next(now))
-    monkeypatch.setattr(team, "in_threads", lambda kernel, threads, arguments, state: seen.append(arguments))
-    assert limits.handover(80) == 1e9 / (2 * seen[0][2])
-    assert all(values.nbytes == 80 * 64 for _, values, _ in seen)
-    seen.clear()
-    assert limits.phase(9) == 1e9 / seen[0][2]
-    assert all(count == 9 for _, count, _ in seen)
+def test_a_clock_is_measured(quick, monkeypatch):
+    monkeypatch.setattr(limits, "CALLS", 3)
+    assert np.isfinite(limits.clock(limits.kernel(limits.make_multiply_add), (limits._chains(),))).all()
