@@ -1,7 +1,7 @@
 """What the threads of a step take over from each other: cache lines that one of them needs and another has changed.
 
-Counted from the plan of a fit (fastnn/kernels/plan.py), as if each thread did just its own share of each phase, and no
-line left a cache for want of room.
+Counted from the plan of a fit (fastnn/kernels/plan.py), as if each thread did just its own share of each phase, no line
+left a cache for want of room, and all rows of weights were used. Losses and hits, some lines a step, are left out.
 """
 
 from itertools import pairwise
@@ -24,7 +24,7 @@ from fastnn.kernels.plan import (
     granules_of,
     panels_of,
 )
-from fastnn.kernels.share import ROWS, SAMPLES, TRAIN, UNITS, granules
+from fastnn.kernels.share import ROWS, SAMPLES, TRAIN, UNITS, by_units, granules
 from fastnn.layers import LANES as PANEL
 from fastnn.training import Fit
 
@@ -44,7 +44,7 @@ class Exchange:
         groups, pieces = int(words[GROUPS]), int(words[PIECES])
         self.counts = {SAMPLES: int(granules.py_func(words, SAMPLES, TRAIN, self.batch, threads)),
                        ROWS: int(words[GRANULES])}  # fmt: skip
-        if 1 < threads <= groups:
+        if by_units.py_func(words, TRAIN, threads):
             self.counts[UNITS] = groups * (1 if words[SPARSE] else HALVES)
         self._rows, _ = granules_of(self.widths, threads, 0 if pieces else groups, bool(words[SCATTERED]))
 
@@ -72,7 +72,7 @@ class Exchange:
         weights, formed = [], 0
         for layer, (below, above) in enumerate(pairwise(self.widths)):
             others = np.ones((below + 1, panels_of(above)), bool)
-            inputs, deltas = np.zeros(panels_of(below + 1), bool), np.zeros(panels_of(above), bool)
+            inputs, deltas = np.zeros(panels_of(below), bool), np.zeros(panels_of(above), bool)
             for g in rows[rows[:, OF_LAYER] == layer]:
                 panels = slice(g[FROM_PANEL], g[FROM_PANEL] + g[OF_PANELS])
                 others[g[BEGIN] : g[END], panels] = False

@@ -2,15 +2,19 @@
 
 For each net: the vectors of multiply-adds that a step cannot do without, and the cycles that it takes on one thread and
 on all, a cycle being the time in which a core does one such vector. Then how many times as fast as its best peer in the
-stored contest the net is now, would be if no more was lost than what is known (below), or nothing at all, and could be
-at most, if a step was nothing but its useful multiply-adds.
+stored contest the net is on one thread, on all, would be on all if no more was lost than what is known (below), or
+nothing at all, and could be at most, if a step was nothing but its useful multiply-adds. (In the contest it takes as
+many threads as are faster.)
 
 What a step on all threads takes longer than its share of one thread's is lost. Known of that, each measured by itself:
 
-- apart: the work of all threads, done by one, takes longer than one thread's own, as it is cut in other pieces;
-- twice: what each thread does for itself, where threads share the units of the first layer: it takes all inputs;
-- phases: that many phases with nothing to do in them;
+- apart: the work of all threads, done by one, takes longer than one thread's own (or less long), as it is cut in other
+  pieces;
+- twice: what each thread does for itself, where threads share the units of the first layer: it takes all inputs, here
+  of one batch again and again, which a near cache holds;
+- phases: that many phases with nothing to do in them, of two threads;
 - lines: two cores that do nothing else hand over as many cache lines as a thread takes over, all at once in a phase.
+  More than a cache holds, as of the largest net, come from further off on one thread too.
 
 The fastest epochs count, of the peers' too: what else the machine does can only slow one down. Stores
 bench_results/limits.json.
@@ -32,6 +36,7 @@ from benchmarks.peers.work import flops
 from fastnn.files import write_atomically
 from fastnn.kernels import cores, limits, probes, team
 from fastnn.kernels.cpu import lanes
+from fastnn.kernels.plan import prepare
 from fastnn.kernels.share import UNITS
 from fastnn.kernels.threads import available
 from fastnn.training import Fit
@@ -41,11 +46,11 @@ STORE, CONTEST = RESULTS / "limits.json", RESULTS / "peers" / "peers.json"
 
 HEAD = """
                  thousand cycles a step       of peak       times the best peer
-net            useful  one thread      all   one   all   now   known  whole  at most
+net            useful  one thread      all   one   all   one   all  known  whole  at most
 """.strip("\n")
 LOST_HEAD = """
                microseconds a step on all threads
-net             all    lost:  apart  twice phases  lines   (their number)
+net               all   lost:    apart  twice phases  lines (their number)
 """.strip("\n")
 
 
@@ -77,9 +82,9 @@ def seconds(name: str, threads: int) -> tuple[Task, Fit, list[float]]:
 
 def taking(fit: Fit) -> float:
     """Nanoseconds that a thread takes for the inputs of a batch, for itself alone."""
-    batch, order = fit.job.batch_size, np.arange(fit.job.batch_size)
-    operands = fit.job.workspace.at_words, batch, int(order.ctypes.data)
-    return 1 / limits.rate(probes.probe("take"), [operands], 1.0)
+    batch = fit.job.batch_size
+    plan, order = prepare(fit.job, batch, False), np.arange(batch)
+    return 1 / limits.rate(probes.probe("take"), [(plan.at_words, batch, int(order.ctypes.data))], 1.0)
 
 
 def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float]:
@@ -104,6 +109,7 @@ def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float
         "all_threads_cycles": 1e9 * all_ / steps / cycle,
         "one_thread_share": useful / peak / one,
         "all_threads_share": useful / peak / threads / all_,
+        "one_thread_times_best_peer": peer / one,
         "times_best_peer": peer / all_,
         "known": peer / (one / threads + sum(known.values()) * steps / 1e9),
         "without_loss": peer / (one / threads),
@@ -113,6 +119,23 @@ def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float
         **{f"{what}_ns": ns for what, ns in known.items()},
         "lines_taken_over": taken_over,
     }
+
+
+def times_line(name: str, found: dict[str, float]) -> str:
+    """A net's line of the first table."""
+    cycles = [found[f"{what}_cycles"] / 1000 for what in ("useful", "one_thread", "all_threads")]
+    useful, one, all_ = (f"{count:,.{1 if count < 1000 else 0}f}" for count in cycles)
+    shares = "".join(f"{found[f'{what}_share']:>6.0%}" for what in ("one_thread", "all_threads"))
+    times = [found[what] for what in ("one_thread_times_best_peer", "times_best_peer", "known", "without_loss")]
+    ratios = "".join(f"{ratio:>{width}.2f}" for ratio, width in zip(times, (6, 6, 7, 7), strict=True))
+    return f"{name:<14}{useful:>7}{one:>12}{all_:>9}{shares}{ratios}{found['at_most']:>9.2f}"
+
+
+def lost_line(name: str, found: dict[str, float]) -> str:
+    """A net's line of the second."""
+    parts = "".join(f"{found[f'{what}_ns'] / 1000:>7.1f}" for what in ("apart", "twice", "phases", "lines"))
+    all_, lost = (found[f"{what}_ns"] / 1000 for what in ("all_threads", "lost"))
+    return f"{name:<14}{all_:>8.1f}{lost:>8.1f}  {parts}{found['lines_taken_over']:>12,}"
 
 
 def main() -> None:
@@ -125,18 +148,10 @@ def main() -> None:
         name = row["row"]
         peer = min(one["min_s"] for who, one in row["contestants"].items() if not who.startswith("fastnn"))
         found[name] = judged(name, threads, peak, peer)
-        *cycles, one, all_, now, known, whole, most = [*found[name].values()][:9]
-        useful, first, second = (f"{count / 1000:,.{1 if count < 1e6 else 0}f}" for count in cycles)
-        print(
-            f"{name:<14}{useful:>7}{first:>12}{second:>9}{one:>6.0%}{all_:>6.0%}{now:>6.2f}{known:>8.2f}{whole:>7.2f}"
-            f"{most:>9.2f}",
-            flush=True,
-        )
+        print(times_line(name, found[name]), flush=True)
     print(f"\n{LOST_HEAD}")
     for name, figures in found.items():
-        *parts, lines = [*figures.values()][9:]
-        all_, lost, *known = (f"{ns / 1000:.1f}" for ns in parts)
-        print(f"{name:<14}{all_:>5}{lost:>8}{''.join(f'{part:>7}' for part in known):>29}{lines:>12}")
+        print(lost_line(name, figures))
     alone, with_a_line = cores.handover(0), cores.handover(1)
     print(f"from core to core a word takes {alone:.0f} ns, and with another line {with_a_line:.0f}")
     machine = describe(threads) | {"fma_peak_gflops_one_thread": peak, "handover_ns": [alone, with_a_line]}

@@ -13,11 +13,11 @@ import numpy as np
 
 from fastnn.kernels import compiling, launch, team
 from fastnn.kernels.barrier import ABORTED, ENDED, claim, finish, load_word, state_words, store_word, wait
+from fastnn.kernels.limits import CACHE_LINE
 from fastnn.kernels.threads import available
 from fastnn.layers import aligned_zeros
 
 TURNS, TRIES = 100_000, 5
-CACHE_LINE = 16  # float32
 
 # ---------------------------------------------------------------- kernels: each does its work `times` over
 

@@ -26,13 +26,13 @@ LANES = cpu.lanes()
 # Two units that each take four cycles to a multiply-add are busy from eight chains on, and more leave some to spare.
 # A quarter of the registers is left for the factors, which are then not read from memory.
 CHAINS = 3 * cpu.registers() // 4
-# Of so many multiply-adds, those that a dense tile must read a number for: a factor for each of its rows, and the row
-# of its panels.
+# Of CHAINS multiply-adds those that a number is read for, as by the largest dense tile, by samples: for each of its
+# rows a factor, for each panel a row of vectors. The tile by units reads more, 10 for 16 multiply-adds (AVX-512).
 SUMS = (WIDE_ROWS or TILE_ROWS) * WIDTH * PARTS
 READING = -(-CHAINS * ((WIDE_ROWS or TILE_ROWS) + WIDTH * PARTS) // SUMS)
 CACHE_LINE = 16  # float32
 FACTORS = 64 * CACHE_LINE  # to read: 4 KiB, which lie in a first-level cache
-STEPS = 16  # of a turn of the loop that tells a core's clock; two cycles each
+STEPS, LATENCY = 16, 3  # multiplications of a turn of the loop that tells a core's clock, and the cycles of each
 STREAMS = 8  # vectors that are read at once, each added to a sum of its own
 LINE = STREAMS * LANES  # floats that one turn of a loop over memory covers
 
@@ -127,13 +127,13 @@ def _read(typing_context: Any, values: Any, lines: Any, sums: Any) -> Any:
 
 @compiling.intrinsic
 def _wait_in_line(typing_context: Any, value: Any, times: Any) -> Any:
-    """STEPS times x = x ^ (x >> some), `times` over: two instructions of a cycle, each of which waits for the last."""
+    """STEPS times x = x * x, `times` over: each waits for the last one, on Intel's and AMD's CPUs LATENCY cycles."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def turn(i: Any, held: list[Any]) -> list[Any]:
             (x,) = held
-            for step in range(STEPS):
-                x = builder.xor(x, builder.lshr(x, ir.Constant(WORD, 7 + step % 5)))
+            for _ in range(STEPS):
+                x = builder.mul(x, x)
             return [x]
 
         (found,) = _repeat(builder, args[1], [args[0]], turn)
@@ -193,12 +193,13 @@ def make_update(stamp: int, cache: bool) -> Any:
 
 
 def make_wait_in_line(stamp: int, cache: bool) -> Any:
-    """``run(value, times)``: what becomes of a value in `times` turns of `_wait_in_line`."""
+    """``run(values, times)``: what becomes of each of `values` int64 (N,) in `times` turns of `_wait_in_line`."""
 
     @compiling.kernel(cache)
-    def run(value: int, times: int) -> int:
-        found: int = _wait_in_line(value, times)
-        return found
+    def run(values: np.ndarray, times: int) -> int:
+        for i in range(values.size):
+            values[i] = _wait_in_line(values[i], times)
+        return stamp
 
     return run
 
@@ -209,7 +210,7 @@ LEAST: dict[Callable[[int, bool], Any], Callable[[], tuple[Any, ...]]] = {
     make_read: lambda: (aligned_zeros(LINE), aligned_zeros(LINE), 1),
     make_update: lambda: (aligned_zeros(LINE), 1),
     make_multiply_add_reading: lambda: (_chains(), _factors(), 1),
-    make_wait_in_line: lambda: (1, 1),
+    make_wait_in_line: lambda: (np.full(1, 3, np.int64), 1),
 }
 
 
@@ -227,7 +228,9 @@ def _chains() -> np.ndarray:
 
 def _factors() -> np.ndarray:
     """The factors of `make_multiply_add_reading`: with them the chains go the same way."""
-    return np.full(FACTORS + READING, 0.5, np.float32)
+    factors = aligned_zeros(FACTORS + READING)
+    factors[:] = 0.5
+    return factors
 
 
 # ---------------------------------------------------------------- measurements
@@ -288,9 +291,9 @@ def fma_peak(threads: int = 1) -> float:
 
 
 def tile_peak(threads: int = 1) -> float:
-    """The most that a dense tile can do: GFLOP/s of multiply-adds with as many numbers read as a tile reads.
+    """GFLOP/s of multiply-adds that read as often as the largest dense tile: what it could do at most.
 
-    They come from the first-level cache, by addresses that cost nothing; and no sums are begun or stored.
+    Single numbers, from the first-level cache, by addresses that cost nothing; and no sums are begun or stored.
 
     Raises
     ------
@@ -331,21 +334,22 @@ def cache_bandwidth(size: int, threads: int = 1) -> float:
     return rate(kernel(make_read), operands, float(sum(mine.nbytes for mine, _ in operands)))
 
 
-BEFORE = 50e-6  # seconds of the work before the loop that tells the clock
-AFTER = 300  # turns of that loop, 3 us at 3 GHz, and of one twice as long
-CALLS = 1500  # of each
+BEFORE = 5e-5  # seconds of work, at least, before the loop that tells the clock: what a call takes is little beside it
+AFTER = 80  # turns of that loop, 1.3 us at 3 GHz, or twice as many: 3 us later the clock is another one
+CALLS = 1000  # of each
 
 
 def clock(work: Any, operands: tuple[Any, ...]) -> tuple[float, float]:
     """At how many GHz a core does some work, which can be less for work that needs more power; and in how many cycles.
 
-    Told by a loop of instructions that wait for each other, which it does right after a part of the work, again and
-    again. What is around that loop is the same for one twice as long, of which the median is taken too.
+    Told by a loop of instructions that wait for each other, right after a part of the work, again and again. What
+    twice as many take longer counts, by the medians: so no call does.
 
     Parameters
     ----------
     work : callable
-        ``work(*operands, times)``; short for once, as the clock is another one soon after.
+        ``work(*operands, times)``. Once must be short: after milliseconds of work it is no longer its clock that is
+        found.
 
     Returns
     -------
@@ -358,11 +362,13 @@ def clock(work: Any, operands: tuple[Any, ...]) -> tuple[float, float]:
         run(*given)
         return time.perf_counter() - start
 
-    wait, times, worked, waited = kernel(make_wait_in_line), 1, list[float](), (list[float](), list[float]())
-    while min(seconds(work, *operands, times) for _ in range(3)) < BEFORE / 2:
+    wait, values, times = kernel(make_wait_in_line), np.full(1, 3, np.int64), 1
+    while min(seconds(work, *operands, times) for _ in range(3)) < BEFORE:
         times *= 2
+    worked, waited = list[float](), (list[float](), list[float]())
     for call in range(2 * CALLS):
         worked.append(seconds(work, *operands, times))
-        waited[call % 2].append(seconds(wait, 1, AFTER * (1 + call % 2)))
-    gigahertz = 2 * STEPS * AFTER / (median(waited[1]) - median(waited[0])) / 1e9
+        waited[call % 2].append(seconds(wait, values, AFTER * (1 + call % 2)))
+    once, twice = map(median, waited)
+    gigahertz = LATENCY * STEPS * AFTER / (twice - once) / 1e9
     return gigahertz, median(worked) / times * gigahertz * 1e9

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.epochs import Training
 from benchmarks.exchange import Exchange
 from benchmarks.limits import AllByOne
-from fastnn.kernels.barrier import EACH, GONE
+from fastnn.kernels.barrier import DONE, EACH, GONE
 from fastnn.kernels.share import ROWS, SAMPLES, UNITS
 
 
@@ -63,6 +63,14 @@ def test_by_samples():
     assert found.lines()[SAMPLES] == (41 + 17) / 2
 
 
+def test_the_ones_that_biases_are_multiplied_by_stay_where_they_are():
+    """784-16-10: 16 hidden units fill a panel, and behind it the 1 has a panel of its own, which no step writes."""
+    found = exchange((100, 32, 16, 10), 64, 2)
+    # deltas of the other's samples, in a thread's panel of the first layer; inputs and deltas of the second, whose 33
+    # rows are shared out in two granules, and of the third, which has one granule
+    assert found.lines()[ROWS] == 32 * (1 + (1 + 1) + (1 + 1) / 2)
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_all_others_lines_are_taken_over_by_someone(threads):
     """However many threads: of the weights of all layers but the first, each reads what it has not changed."""
@@ -77,4 +85,5 @@ def test_one_thread_does_the_work_of_all(sizes):
     alone, together = (trained(sizes, 64, 2, 0.2, kind) for kind in (AllByOne, Training))
     np.testing.assert_array_equal(alone.network.flat, together.network.flat)
     state = alone.job.workspace.state
-    assert all(state[at : at + EACH].any() for at in (GONE, GONE + EACH))  # it claimed of both shares
+    assert all(state[at : at + 2].any() for at in (GONE, GONE + EACH, DONE))  # it claimed of both shares
+    assert not state[DONE + EACH : DONE + EACH + 2].any()  # and nobody else did anything

@@ -20,17 +20,26 @@ def test_the_same_product_as_the_kernel_of_the_roofline(monkeypatch, kernel, sha
     assert (left @ right).shape == shapes[kernel]
     counted = []
     monkeypatch.setattr(limits, "rate", lambda run, operands, flops: counted.append(flops) or 1.0)
-    name = f"{kernel} {inputs} x {outputs}, B {samples}"
+    name, row = products.row_of(kernel, shape)
     assert name in {row.name for row in ROWS}
-    assert {measure() for measure in products.row_of(name, sizes).values()} == {1.0}
+    assert {measure() for measure in row.values()} == {1.0}
     assert counted == [2.0 * inputs * outputs * samples] * len(counted)
     assert len(counted) > 1
 
 
-def test_others_are_run_as_often_as_they_are_asked_to(monkeypatch):
-    left, right = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
-    seen, product = [], np.matmul
-    monkeypatch.setattr(np, "matmul", lambda *given, out: seen.append(product(*given, out=out)))
-    products.by_numpy(left, right)(3)
-    assert len(seen) == 3
-    assert (seen[0] == 3).all()
+@pytest.mark.parametrize("who", products.OTHERS)
+def test_others_write_the_product_as_often_as_they_are_asked_to(monkeypatch, who):
+    left, right = (np.random.default_rng(0).normal(size=size).astype(np.float32) for size in ((2, 3), (3, 4)))
+    out, multiplied = np.zeros((2, 4), np.float32), []
+    run, product = products.OTHERS[who](left, right, out), np.matmul
+    monkeypatch.setattr(np, "matmul", lambda *given, out: multiplied.append(product(*given, out=out)))
+    run(3)
+    assert len(multiplied) == 3 * (who == "numpy")
+    np.testing.assert_allclose(out, left @ right, atol=1e-6)  # of three products next to 1, float32
+
+
+def test_the_bare_loops_are_made_anew_each_time():
+    for name, prepare in products.bare().items():
+        first, second = prepare(), prepare()
+        assert first.flops == second.flops > 0
+        assert first.operands is not second.operands, name

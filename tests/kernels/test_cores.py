@@ -36,7 +36,8 @@ def test_as_many_phases_end_as_are_counted(granules):
     assert sum(word & 0xFFFFFFFF for word in gone if word >> 32 == 320) == granules
     state[:] = 0
     state[ABORTED] = 1
-    run(0, 2, state.ctypes.data, granules, 1)
+    run(0, 2, state.ctypes.data, granules, 5)
+    assert int(state[DONE : DONE + 2].view(np.int64)[0]) == granules  # of phase 0, after which it is told to end
 
 
 def test_a_round_trip_takes_two_cpus(monkeypatch):
