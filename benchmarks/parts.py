@@ -94,7 +94,7 @@ def _update(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-
 
 @part
 def _lists(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
-    sparse.unpack(job, NOTHING, NOTHING, size, NOTHING, at_order, scratch)
+    sparse.unpack(job, NOTHING, NOTHING, size, NOTHING, size, at_order, scratch)
 
 
 @part

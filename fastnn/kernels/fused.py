@@ -102,7 +102,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                         of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
                         needed = of_first and (shared or (by_lists and threads > 1))
                         if taken < s and (kind == UNITS or needed):
-                            take_batch(job, size, begin, epoch, at_order, scratch_of(job, thread))
+                            take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread))
                             taken = s
                         if kind == UNITS:
                             over_units(job, thread, first, last, size)
@@ -133,7 +133,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     sorted_ = s
                 if shared and kind == ROWS and mine > 0 and s + 1 < steps:
                     next_size = min(batch, samples - begin - size)
-                    take_batch(job, next_size, begin + size, epoch, at_order, scratch_of(job, thread))
+                    take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread))
                     taken = s + 1
                 if wait(barrier, threads, phase, count):
                     return stamp

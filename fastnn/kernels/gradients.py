@@ -189,19 +189,20 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
         if pieces and job[NARROW]:
             here, there = narrow.samples_of(job, piece, size)
             gap = PIECES_APART * piece
-            place, end, order_begin = here + gap, there + gap, begin - gap
-            narrow.over_samples(job, place, end, size, order_begin, left + gap, weight, at_order, scratch)
-            narrow.gradient(job, piece, place, end)
-            add_losses(job, place, end, at_order + WORD * order_begin, totals)
+            place, stop, order_begin = here + gap, there + gap, begin - gap
+            narrow.over_samples(job, place, stop, size, order_begin, left + gap, weight, at_order, scratch)
+            narrow.gradient(job, piece, place, stop)
+            add_losses(job, place, stop, at_order + WORD * order_begin, totals)
             continue
         here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
+        end = begin + size + left
         sums, step = job[AT_PIECES] + FLOAT * piece * job[SIZE], np.int64(BLOCK) if pieces else there - here
         if pieces and here == there:  # of a batch that has fewer samples than pieces
             dense.clear(sums, job[SIZE])
         for start in range(here, there, max(step, 1)):
             samples, place = min(step, there - start), np.int64(BLOCK * thread) if pieces else start
             order_begin = begin + start - place  # where a sample at place 0 would stand in the order
-            over_samples(job, thread, mode, place, place + samples, order_begin, epoch, weight, at_order, ready)
+            over_samples(job, thread, mode, place, place + samples, order_begin, end, epoch, weight, at_order, ready)
             if pieces:
                 add_gradient(job, place, samples, sums, start == here, scratch)
                 add_losses(job, place, place + samples, at_order + WORD * order_begin, totals)

@@ -221,21 +221,27 @@ def inputs_of(job, layer, scratch):  # type: ignore[no-untyped-def]
 
 
 @part
-def expand_all(job, first, last, begin, epoch, training, at_order, scratch):  # type: ignore[no-untyped-def]
-    """The inputs of samples first..last of the batch that begins at `begin`, in this thread's panels."""
+def expand_all(job, first, last, begin, end, epoch, training, at_order, scratch):  # type: ignore[no-untyped-def]
+    """The inputs of samples first..last of the batch that begins at `begin`, in this thread's panels.
+
+    Rows to come are fetched, up to place `end` of the order.
+    """
     inputs, order = layer_of(job, 0)[INPUTS], words(at_order)
     for i in range(first, last):
-        x = take_row(job, inputs, at_order, begin + i, begin + last)
+        x = take_row(job, inputs, at_order, begin + i, end)
         expand(job, x, order[begin + i], i, epoch, training, scratch)
 
 
 @part
-def take_batch(job, size, begin, epoch, at_order, scratch):  # type: ignore[no-untyped-def]
-    """The inputs of a batch, all of them, as this thread needs them for its units of the first layer."""
+def take_batch(job, size, begin, end, epoch, at_order, scratch):  # type: ignore[no-untyped-def]
+    """The inputs of a batch, all of them, as this thread needs them for its units of the first layer.
+
+    Of the order's `end` places those from `begin` on are the batch; rows behind it are fetched.
+    """
     if job[SPARSE]:
-        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, at_order, scratch)
+        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, end, at_order, scratch)
     else:
-        expand_all(job, np.int64(0), size, begin, epoch, True, at_order, scratch)
+        expand_all(job, np.int64(0), size, begin, end, epoch, True, at_order, scratch)
 
 
 @part
@@ -257,10 +263,10 @@ def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
 
 
 @part
-def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
+def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
     """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`.
 
-    `ready`: Z of the first layer is there.
+    Rows to come are fetched, up to place `end` of the order. `ready`: Z of the first layer is there.
     """
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
     order = words(at_order)
@@ -270,11 +276,11 @@ def over_samples(job, thread, mode, first, last, begin, epoch, weight, at_order,
             w = layer_of(job, layer)
             out = job[AT_OUTPUTS] if layer == layers - 1 else layer_of(job, layer + 1)[AT_INPUTS]
             if layer == 0 and not ready and job[SPARSE]:
-                sparse.unpack(job, first, start, stop, begin, at_order, scratch)
+                sparse.unpack(job, first, start, stop, begin, end, at_order, scratch)
                 sparse.forward(job, w, start, stop, np.int64(0), job[GROUPS], out, scratch)
             elif layer > 0 or not ready:
                 if layer == 0:
-                    expand_all(job, start, stop, begin, epoch, training, at_order, scratch)
+                    expand_all(job, start, stop, begin, end, epoch, training, at_order, scratch)
                 dense.forward(
                     w, inputs_of(job, layer, scratch), jump, start, stop, np.int64(0), w[PANELS], out, scratch
                 )

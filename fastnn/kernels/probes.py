@@ -157,7 +157,7 @@ def make_take(stamp: int, cache: bool) -> Any:
         whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
-            take_batch(job, samples, np.int64(0), np.int64(0), at_order, scratch)
+            take_batch(job, samples, np.int64(0), samples, np.int64(0), at_order, scratch)
             if job[SPARSE] and not job[SCATTERED]:
                 sparse.sort_by_column(job, layer_of(job, 0), samples, np.int64(0), at_order, scratch)
         return stamp

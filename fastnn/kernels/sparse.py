@@ -70,10 +70,11 @@ def copy_list(job, row, starts, scratch):  # type: ignore[no-untyped-def]
 
 
 @part
-def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[no-untyped-def]
+def unpack(job, origin, first, last, begin, end, at_order, scratch):  # type: ignore[no-untyped-def]
     """List the values that are not zero, scaled, of samples first..last of the batch that begins at `begin`.
 
-    The lists follow each other, from that of sample `origin` on.
+    The lists follow each other, from that of sample `origin` on. Rows to come are fetched, up to place `end` of the
+    order.
     """
     edges, blocks = words(job[AT_EDGES]), job[BLOCKS]
     for i in range(first, last):
@@ -84,7 +85,7 @@ def unpack(job, origin, first, last, begin, at_order, scratch):  # type: ignore[
             continue
         inputs = edges[blocks]
         x = row_at(job, inputs, at_order, begin + i)
-        fetched = row_at(job, inputs, at_order, later(job, inputs, begin + i, begin + last))
+        fetched = row_at(job, inputs, at_order, later(job, inputs, begin + i, end))
         for block in range(blocks):
             list_values(job[LISTED], x, fetched, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX],
                         scratch[VALUE], starts + FLOAT * block)  # fmt: skip
