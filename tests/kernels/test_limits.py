@@ -187,5 +187,5 @@ def test_a_clock_is_told_by_what_a_longer_loop_takes_more(monkeypatch):
 
 
 def test_a_clock_is_measured(quick, monkeypatch):
-    monkeypatch.setattr(limits, "CALLS", 3)
-    assert np.isreal(limits.clock(limits.kernel(limits.make_multiply_add), (limits._chains(),))).all()
+    monkeypatch.setattr(limits, "CALLS", 100)
+    assert min(limits.clock(limits.kernel(limits.make_multiply_add), (limits._chains(),))) > 0
