@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastnn.kernels.buffers import panels_of
 from fastnn.kernels.plan import (
     BEGIN,
     END,
@@ -22,8 +23,8 @@ from fastnn.kernels.plan import (
     SPARSE,
     cut,
     granules_of,
-    panels_of,
 )
+from fastnn.kernels.replicas import pay
 from fastnn.kernels.share import ROWS, SAMPLES, TRAIN, UNITS, by_units, granules
 from fastnn.layers import LANES as PANEL
 from fastnn.training import Fit
@@ -36,17 +37,24 @@ class Exchange:
     ----------
     counts : dict
         The granules of each kind of phase (UNITS, SAMPLES, ROWS) that a step has.
+    by_units : bool
+        Whether threads share the units of the first layer.
     """
 
     def __init__(self, fit: Fit, threads: int):
-        net, words = fit.network.architecture, fit.job.workspace.words
-        self.widths, self.batch, self.threads, self.words = net.widths, fit.job.batch_size, threads, words
-        groups, pieces = int(words[GROUPS]), int(words[PIECES])
-        self.counts = {SAMPLES: int(granules.py_func(words, SAMPLES, TRAIN, self.batch, threads)),
-                       ROWS: int(words[GRANULES])}  # fmt: skip
-        if by_units.py_func(words, TRAIN, threads):
-            self.counts[UNITS] = groups * (1 if words[SPARSE] else HALVES)
-        self._rows, _ = granules_of(self.widths, threads, 0 if pieces else groups, bool(words[SCATTERED]))
+        net, plan = fit.network.architecture, fit.job.workspace
+        self.widths, self.batch, self.threads, self.words = net.widths, fit.job.batch_size, threads, plan.words
+        groups, pieces = int(plan.words[GROUPS]), int(plan.words[PIECES])
+        self.by_units = bool(by_units.py_func(plan.words, TRAIN, threads))
+        self.once = pay(plan, fit.job, self.batch)
+        if self.once:
+            self.counts = {ROWS: groups}
+        else:
+            self.counts = {SAMPLES: int(granules.py_func(plan.words, SAMPLES, TRAIN, self.batch, threads)),
+                           ROWS: int(plan.words[GRANULES])}  # fmt: skip
+            if self.by_units:
+                self.counts[UNITS] = groups * (1 if plan.words[SPARSE] else HALVES)
+        self._rows, _ = granules_of(self.widths, threads, 0 if pieces else groups, bool(plan.words[SCATTERED]))
 
     def lines(self) -> dict[int, float]:
         """The lines that a thread takes over in each phase that there is, on average."""
@@ -60,8 +68,11 @@ class Exchange:
     def _taken_over(self, thread: int) -> dict[int, int]:
         """Weights, and Z of the first layer, that others made; then what a gradient is formed from.
 
-        That is either the gradients of others' pieces, or inputs and deltas of others' samples.
+        That is either the gradients of others' pieces, or inputs and deltas of others' samples. Where a step is one
+        phase, Z is all there is.
         """
+        if self.once:
+            return {ROWS: int((~self._first_outputs(thread)).sum())}
         rows = self._rows[self._share(ROWS, thread)]
         if self.words[PIECES]:
             others = self.counts[SAMPLES] - len(self._share(SAMPLES, thread))
@@ -98,7 +109,8 @@ class Exchange:
         """Of which panels of the first layer, and which samples, it makes Z in a phase of its own (panels, B)."""
         panels, groups = panels_of(self.widths[1]), int(self.words[GROUPS])
         made = np.zeros((panels, self.batch), bool)
-        for number in self._share(UNITS, thread) if UNITS in self.counts else ():
+        kind = ROWS if self.once else UNITS  # a granule of either is a group
+        for number in self._share(kind, thread) if self.by_units else ():
             group, half = (number, 0) if self.words[SPARSE] else divmod(number, HALVES)
             begin, end = (0, self.batch) if self.words[SPARSE] else (
                 self.batch * half // HALVES, self.batch * (half + 1) // HALVES

@@ -11,7 +11,7 @@ What a step on all threads takes longer than its share of one thread's is lost. 
 - apart: the work of all threads, done by one, takes longer than one thread's own (or less long), as it is cut in other
   pieces;
 - twice: what each thread does for itself, where threads share the units of the first layer: it takes all inputs, here
-  of one batch again and again, which a near cache holds;
+  of one batch again and again, which a near cache holds; and, where a step is one phase, it does all layers above;
 - phases: that many phases with nothing to do in them, of two threads;
 - lines: two cores that do nothing else hand over as many cache lines as a thread takes over, all at once in a phase.
   More than a cache holds, as of the largest net, come from further off on one thread too.
@@ -37,7 +37,7 @@ from fastnn.files import write_atomically
 from fastnn.kernels import cores, limits, probes, team
 from fastnn.kernels.cpu import lanes
 from fastnn.kernels.plan import prepare
-from fastnn.kernels.share import UNITS
+from fastnn.kernels.replicas import pay
 from fastnn.kernels.threads import available
 from fastnn.training import Fit
 
@@ -81,10 +81,14 @@ def seconds(name: str, threads: int) -> tuple[Task, Fit, list[float]]:
 
 
 def taking(fit: Fit) -> float:
-    """Nanoseconds that a thread takes for the inputs of a batch, for itself alone."""
+    """Nanoseconds that a thread takes for what all do of a batch: inputs, and the layers above where all do those."""
     batch = fit.job.batch_size
-    plan, order = prepare(fit.job, batch, False), np.arange(batch)
-    return 1 / limits.rate(probes.probe("take"), [(plan.at_words, batch, int(order.ctypes.data))], 1.0)
+    plan, order, still = prepare(fit.job, batch, False), np.arange(batch), np.zeros((1, 3))
+    given = plan.at_words, batch, int(order.ctypes.data)
+    found = 1 / limits.rate(probes.probe("take"), [given], 1.0)
+    if pay(plan, fit.job, batch):
+        found += 1 / limits.rate(probes.probe("above"), [(*given, still.ctypes.data)], 1.0)
+    return found
 
 
 def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float]:
@@ -99,7 +103,7 @@ def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float
         taken_over = sum(lines)
         known = {
             "apart": 1e9 * (by_one - one) / threads / steps,
-            "twice": taking(fit) * (1 - 1 / threads) if UNITS in exchange.counts else 0.0,
+            "twice": taking(fit) * (1 - 1 / threads) if exchange.by_units else 0.0,
             "phases": sum(map(cores.phase, exchange.counts.values())),
             "lines": sum(cores.handover(each) - cores.handover(0) for each in lines if each),
         }

@@ -54,10 +54,10 @@ class Apart:
         try:
             yield True
         finally:
-            _bring_back(pairs)
+            bring_back(pairs)
 
 
-def _bring_back(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def bring_back(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Copy each first array to its second, all of them, whatever interrupts."""
     interrupt: BaseException | None = None
     while pairs:

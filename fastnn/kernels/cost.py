@@ -4,6 +4,8 @@ Times are in cycles of one core, for vectors of the CPU's length; only their rat
 and multiply-adds. What was chosen by measurement says so, and by which.
 """
 
+from collections.abc import Sequence
+
 from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
@@ -30,12 +32,20 @@ WORTH_A_RUN = 4
 # 784-2500-2000-..., batch 256, 1.58 s and 1.52, 784-800-800-10 1.12 and 1.09 (an Intel server).
 DELTA_BYTES = 2**18
 
+# Of the layers above a first one that threads share by units: multiply-adds of vectors in a step, and what else takes
+# as long, up to which each thread does all of them for itself (kernels/replicas.py). At batch 10, 32 and 100 this count
+# in thousands, and the time of a step so by that of three phases, two threads: 784-30-10 [1.9, 0.80], [6, 0.97] and
+# [19, 0.96]; 784-30-30-10 [4, 0.65], [14, 0.74] and [44, 1.01]; 784-64-64-10 [13, 0.59], [40, 0.77] and [126, 1.06].
+REPEATED = 2**15
+
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
 # Weights of a dense first layer that are put panel by panel while it trains (kernels/apart.py): to put them there and
 # back takes as long as going through them four times, and more of them do not stay in a cache.
 MOVED = 2**20
+
+ACTIVATING = 32  # multiply-adds of vectors that take about as long as to activate one (benchmarks.parts)
 
 DENSE = 0.6  # cycles of a multiply-add of vectors in a dense tile: two units, 0.85 of their peak
 # In a sparse row, and of finding a value that is not zero, whatever the width. By both, 784-10-10 is as fast either way
@@ -56,6 +66,13 @@ def scatter_pays(outputs: int) -> bool:
     By columns, each value is sorted first, but sums stay in registers; sample by sample each is stored at once.
     """
     return -(-outputs // PANEL) <= SCATTERED_PANELS
+
+
+def repeating_pays(widths: Sequence[int], batch: int) -> bool:
+    """Whether each thread does all layers above the first, whose outputs are widths[0], for itself."""
+    panels = [-(-width // PANEL) for width in widths]
+    rows = sum((below + 1) * above for below, above in zip(widths, panels[1:], strict=False))
+    return batch * (3 * rows + ACTIVATING * sum(panels)) <= REPEATED
 
 
 def finest(parameters: int) -> int:

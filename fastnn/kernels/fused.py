@@ -9,7 +9,8 @@ The threads claim a phase's work piece by piece, and the next phase begins when 
 Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
 fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Two more phases are there for some jobs
 only. Where there are several threads, they mostly share out the units of the first layer, before 1. Clipping needs the
-whole gradient's norm first: its rows are stored, and a last phase applies them.
+whole gradient's norm first: its rows are stored, and a last phase applies them. Where little is above the first layer,
+each thread does all of that for itself, and a step is one phase (kernels/replicas.py).
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
@@ -30,6 +31,7 @@ from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_BARRIER,
     BLOCK,
+    GROUPS,
     OF_LAYER,
     PIECES,
     SCATTERED,
@@ -38,6 +40,7 @@ from fastnn.kernels.plan import (
     prepare,
     take_apart,
 )
+from fastnn.kernels.replicas import Replicas, pay, step_above, table_of
 from fastnn.kernels.share import (
     GRADIENT,
     KINDS,
@@ -47,6 +50,7 @@ from fastnn.kernels.share import (
     SCORE,
     TRAIN,
     UNITS,
+    at_once,
     by_units,
     granule_of,
     granules,
@@ -81,49 +85,72 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         whole()
         job, phase = words(at_job), np.int64(0)
         barrier, store = job[AT_BARRIER], stores(job, mode)
-        # the step whose batch this thread has taken for itself, and that whose values it has sorted
+        # the step whose batch this thread has taken for itself, that whose values it has sorted, and that for which it
+        # has been through the layers above the first
         shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
+        once, above = at_once(job, mode, threads), -1
         by_lists = job[SPARSE] and not job[PIECES]
         by_columns = by_lists and not job[SCATTERED]
         for s in range(steps):
             begin, hyper, scale, scaled = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False
             size = min(batch, samples - begin)
             weight = weight_of(job, size, at_order + 8 * begin)
+            next_size, own, after = min(batch, samples - begin - size), job, job
+            if once:
+                own, after = table_of(job, thread, s), table_of(job, thread, s + 1)
             for kind in range(KINDS):
                 count = granules(job, kind, mode, size, threads)
+                if once:  # Z of all steps but the first is made in the step before
+                    count = job[GROUPS] if kind == ROWS or (kind == UNITS and s == 0) else np.int64(0)
                 if count < 1:
                     continue
-                mine = np.int64(0)
+                mine, groups = np.int64(0), np.int64(0)
                 for turn in range(threads):  # its own share, then what others have left
                     while True:
                         first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
                         if last == 0:
                             break
-                        of_first = kind == ROWS and granule_of(job, first)[OF_LAYER] == 0
+                        of_first = kind == ROWS and granule_of(own, first)[OF_LAYER] == 0
                         needed = of_first and (shared or (by_lists and threads > 1))
-                        if taken < s and (kind == UNITS or needed):
+                        if taken != s and (kind == UNITS or needed):
                             take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread))
                             taken = s
                         if kind == UNITS:
-                            over_units(job, thread, first, last, size)
+                            over_units(own, thread, first, last, size)
                         elif kind == SAMPLES:
                             left = samples - begin - size
                             over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight,
                                         at_order, shared)  # fmt: skip
                         elif kind == ROWS:
+                            if once and above < s:
+                                step_above(
+                                    job, thread, threads, s, size, begin, samples, epoch, weight, at_order, hyper
+                                )
+                                above = s
                             if first == 0:
-                                add_up(job, size, weight, at_order + 8 * begin)
+                                add_up(own, size, weight, at_order + 8 * begin)
                             if of_first and by_columns and sorted_ < s:
                                 sparse.sort_by_column(
                                     job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread)
                                 )
                                 sorted_ = s
-                            over_rows(job, thread, first, last, size, store, hyper)
+                            over_rows(own, thread, first, last, size, store, hyper)
+                            if once:
+                                groups |= (1 << last) - (1 << first)
                         else:
                             if not scaled:
                                 scale, scaled = clip_scale(job), True
                             over_stored(job, first, last, scale, hyper)
                         mine += last - first
+                    if once and kind == ROWS:
+                        if turn < threads - 1:
+                            continue
+                        if groups and s + 1 < steps:  # before it accounts for them
+                            take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread))
+                            taken = s + 1
+                            for group in range(job[GROUPS]):
+                                if groups >> group & 1:
+                                    over_units(after, thread, group, group + 1, next_size)
                     if finish(barrier, thread, threads, phase, mine, count):
                         break
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
@@ -131,8 +158,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 if shared and kind == SAMPLES and by_columns and taken == s:
                     sparse.sort_by_column(job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread))
                     sorted_ = s
-                if shared and kind == ROWS and mine > 0 and s + 1 < steps:
-                    next_size = min(batch, samples - begin - size)
+                if shared and not once and kind == ROWS and mine > 0 and s + 1 < steps:
                     take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread))
                     taken = s + 1
                 if wait(barrier, threads, phase, count):
@@ -149,6 +175,14 @@ NO_STEPS = np.zeros((1, 3))
 AT_HOME = contextlib.nullcontext(False)  # where no layer is moved apart
 
 
+def _replicas(plan: Plan, job: Job, batch: int) -> Replicas:
+    """Those of a plan: made when they are first needed."""
+    found: Replicas | None = plan.replicas
+    if found is None:
+        found = plan.replicas = Replicas.of(plan, job, batch)
+    return found
+
+
 def _call(
     kernel: Any, job: Job, mode: int, order: np.ndarray, epoch: int, step: int, hyper: np.ndarray, batch: int, sums: Any
 ) -> Plan:
@@ -159,7 +193,8 @@ def _call(
     with plan.apart.moved(job) if mode == TRAIN and plan.apart is not None else AT_HOME as moved:
         if moved:
             take_apart(plan)
-        team.in_threads(kernel, job.threads, arguments, plan.state)
+        with _replicas(plan, job, batch).used(plan, job) if mode == TRAIN and pay(plan, job, batch) else AT_HOME:
+            team.in_threads(kernel, job.threads, arguments, plan.state)
     plan.given.clear()  # who waits for its next call must not keep the data of another epoch
     return plan
 

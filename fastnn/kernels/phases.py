@@ -15,6 +15,7 @@ from fastnn.kernels.plan import (
     ACTIVATION,
     ARGUMENT,
     AT_DELTAS,
+    AT_FIRST_Z,
     AT_HITS,
     AT_INPUTS,
     AT_LABELS,
@@ -247,7 +248,7 @@ def take_batch(job, size, begin, end, epoch, at_order, scratch):  # type: ignore
 @part
 def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
     """Z of the first layer for granules first..last of its units, of all samples: this thread has taken the batch."""
-    out, scratch = job[AT_OUTPUTS] if job[LAYERS] == 1 else layer_of(job, 1)[AT_INPUTS], scratch_of(job, thread)
+    out, scratch = job[AT_FIRST_Z], scratch_of(job, thread)
     if job[SPARSE]:
         for start in range(0, size, BLOCK):  # their Z stays in a near cache from block to block of columns
             stop = min(start + BLOCK, size)

@@ -16,6 +16,7 @@ from fastnn.data.compressed import Compressed
 from fastnn.kernels import cost
 from fastnn.kernels.apart import Apart
 from fastnn.kernels.barrier import state_words
+from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.job import Job
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES, FLOATS, LISTS
@@ -29,7 +30,7 @@ from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 50
+_place, JOB_WORDS = count(), 55
 # The job's words. AT_: an address; 0 where there is nothing. Those up to AT_FIRST_STATE_2 may differ from call to call.
 (
     AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
@@ -82,6 +83,11 @@ _place, JOB_WORDS = count(), 50
     AT_GRADIENT,  # float32 (size,)
     AT_SQUARES,  # float64 (SQUARES,): sums of squares of parts of the gradient
     SQUARES,
+    AT_FIRST_Z,  # where units of the first layer put its Z
+    AT_REPLICAS,  # of each thread two tables of its own of all these words; 0: none (kernels/replicas.py)
+    STEPS_DONE,  # of a call, by a thread whose table it is
+    AT_ABOVE,  # its parameters above the first layer, and their state: float32 (ABOVE,)
+    ABOVE,
 ) = (next(_place) for _ in range(JOB_WORDS))
 
 # The job's numbers.
@@ -161,17 +167,14 @@ class Plan:
     predictions: np.ndarray
     gradient: np.ndarray
     layers: np.ndarray  # the table of their words
+    granules: np.ndarray
     places: np.ndarray  # of the groups, in the flat buffers
     alike: bool  # whether all inputs have one scale
     apart: Apart | None
+    replicas: Any  # kernels/replicas.py
     at_words: int
     kept: list[np.ndarray]  # alive as long as the plan
     given: list[np.ndarray]  # alive for a call
-
-
-def panels_of(width: int) -> int:
-    """How many panels so many units take."""
-    return -(-width // PANEL)
 
 
 def longest_row(X: np.ndarray) -> int:
@@ -276,16 +279,6 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
     return dealt, squares
 
 
-def write_ones(values: np.ndarray, width: int, batch: int, jump: int, narrow: bool) -> None:
-    """Behind the `width` units of an input, which begins with `values`, stands the 1 that a bias is the weight of."""
-    if narrow:
-        groups = panels_of(batch)
-        values[: groups * (width + 1) * PANEL].reshape(groups, width + 1, PANEL)[:, width] = 1
-    else:
-        start = width // PANEL * jump + width % PANEL
-        values[start : start + PANEL * batch : PANEL] = 1
-
-
 def layer_table(net: Architecture, address: np.ndarray) -> np.ndarray:
     """The words of all layers; at `address` stand all inputs, then all deltas."""
     widths, layers = net.widths, len(net.strides)
@@ -376,8 +369,10 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         np.zeros((samples if everything else 0, widths[-1]), np.float32),
         aligned_zeros(0 if everything else net.size),
         table,
+        granules,
         group_places,
         not np.ptp(net.scale),
+        None,
         None,
         words.ctypes.data,
         [],
@@ -402,7 +397,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[PIECES, AT_PIECES, SIZE, NARROW]] = pieces, sums.ctypes.data, net.size, narrow
     words[AT_PIECE_TOTALS] = piece_totals.ctypes.data
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data
-    words[AT_OUTPUTS] = address[2 * layers]
+    words[AT_OUTPUTS], words[AT_FIRST_Z] = address[2 * layers], address[1 if layers > 1 else 2 * layers]
     words[[AT_LOSSES, AT_HITS, AT_TOTALS]] = plan.losses.ctypes.data, plan.hits.ctypes.data, plan.totals.ctypes.data
     words[[AT_PREDICTIONS, AT_GRADIENT]] = plan.predictions.ctypes.data, plan.gradient.ctypes.data
     words[[AT_SQUARES, LOSS, ACTIVATED]] = squares.ctypes.data, LOSS_CODES[net.loss], LOSSES[net.loss].activated

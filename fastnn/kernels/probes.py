@@ -13,24 +13,28 @@ import numpy as np
 from fastnn.kernels import dense, launch, sparse
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
-from fastnn.kernels.phases import FLOAT, layer_of, scratch_of, take_batch
+from fastnn.kernels.gradients import over_rows
+from fastnn.kernels.phases import FLOAT, layer_of, over_samples, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_INPUTS,
     AT_OUTPUTS,
     BLOCK,
     COLUMNS,
+    GRANULES,
     GROUPS,
     INPUTS,
     JUMP,
     LAYERS,
+    OF_LAYER,
     PANELS,
     SCATTERED,
     SPARSE,
     SUMS,
     TILE,
 )
-from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDE_UNITS, WIDTH, tile_by_samples, tile_by_units, words
+from fastnn.kernels.share import TRAIN, granule_of
+from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDE_UNITS, WIDTH, doubles, tile_by_samples, tile_by_units, words
 from fastnn.layers import LANES as PANEL
 
 __all__ = ["PANEL", "PROBES", "TILES", "probe"]
@@ -165,6 +169,27 @@ def make_take(stamp: int, cache: bool) -> Any:
     return run
 
 
+# ---------------------------------------------------------------- what is above the first layer
+
+
+def make_above(stamp: int, cache: bool) -> Any:
+    """All layers above the first and their update, at a rate of 0, for samples 0..samples of the order."""
+
+    @kernel(cache)
+    def run(at_job: int, samples: int, at_order: int, at_steps: int, times: int) -> int:
+        whole()
+        for _ in range(times):
+            job, start = words(at_job), np.int64(0)
+            weight = float(samples)
+            over_samples(job, start, np.int64(TRAIN), start, samples, start, samples, start, weight, at_order, True)
+            for number in range(job[GRANULES]):
+                if granule_of(job, number)[OF_LAYER] > 0:
+                    over_rows(job, start, number, number + 1, samples, False, doubles(at_steps))
+        return stamp
+
+    return run
+
+
 # ---------------------------------------------------------------- the bare tiles
 # run(a, b, c, depth, times): at b the panels of TILES, `depth` rows of 16 floats each, and at c those of its sums.
 
@@ -216,6 +241,7 @@ PROBES: dict[str, tuple[Callable[[int, bool], Any], int]] = {
     "sparse forward": (make_sparse_forward, 3),
     "sparse gradient": (make_sparse_gradient, 4),
     "take": (make_take, 4),
+    "above": (make_above, 5),
     "tile by samples": (make_tile_by_samples, 5),
     "tile by units": (make_tile_by_units, 5),
 }

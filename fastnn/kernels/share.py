@@ -7,6 +7,7 @@ from fastnn.kernels.compiling import part
 from fastnn.kernels.plan import (
     AT_GRANULES,
     AT_NUMBERS,
+    AT_REPLICAS,
     BLOCK,
     CLIP_NORM,
     FINEST,
@@ -40,6 +41,12 @@ def by_units(job, mode, threads):  # type: ignore[no-untyped-def]
     That needs units for all threads: else each thread does its samples.
     """
     return mode >= GRADIENT and 1 < threads <= job[GROUPS]
+
+
+@part
+def at_once(job, mode, threads):  # type: ignore[no-untyped-def]
+    """Whether a step is one phase, of groups of units: their rows of W, and then Z of the next batch."""
+    return mode == TRAIN and threads > 1 and job[AT_REPLICAS] != 0
 
 
 @part

@@ -6,6 +6,7 @@ import pytest
 from benchmarks.epochs import Training
 from benchmarks.exchange import Exchange
 from benchmarks.limits import AllByOne
+from fastnn.kernels import cost
 from fastnn.kernels.barrier import DONE, EACH, GONE
 from fastnn.kernels.share import ROWS, SAMPLES, UNITS
 
@@ -29,8 +30,17 @@ def test_one_thread_takes_over_nothing():
         assert set(exchange(sizes, 64, 1).lines().values()) == {0}
 
 
-def test_by_units_of_a_sparse_layer():
+def test_of_a_step_of_one_phase():
+    """784-30-10, batch 10: each thread has a panel of the 30 units, and needs the other's Z of all samples."""
+    found = exchange((784, 30, 10), 10, 2, 0.2)
+    assert found.by_units
+    assert found.counts == {ROWS: 2}
+    assert found.lines() == {ROWS: 10}
+
+
+def test_by_units_of_a_sparse_layer(monkeypatch):
     """784-30-10: each thread has a panel of the 30 units, and 5 of the 10 samples."""
+    monkeypatch.setattr(cost, "REPEATED", 0)
     found = exchange((784, 30, 10), 10, 2, 0.2)
     assert found.counts == {UNITS: 2, SAMPLES: 2, ROWS: 4}
     # Z of its samples, in the other's panel; and of the 31 rows of the second layer one thread has 16, one 15

@@ -5,7 +5,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from fastnn.kernels.apart import Apart, _bring_back
+from fastnn.kernels.apart import Apart, bring_back
 from fastnn.kernels.job import Examples, Job
 from fastnn.layers import Architecture, Dense, Input
 
@@ -48,6 +48,6 @@ class Interrupting:
 def test_an_interrupt_while_all_is_brought_back_waits_until_it_is():
     there, other = Interrupting(), np.zeros(3)
     with pytest.raises(KeyboardInterrupt):
-        _bring_back([(np.ones(3), other), (np.full(3, 2.0), there)])
+        bring_back([(np.ones(3), other), (np.full(3, 2.0), there)])
     np.testing.assert_array_equal(there.held, np.full(3, 2.0))
     np.testing.assert_array_equal(other, np.ones(3))
