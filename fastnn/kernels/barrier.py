@@ -155,8 +155,8 @@ INT, LONG, NONE = types.int32, types.int64, types.void
 load_word = _make(INT, INT, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 4))
 store_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 4))
 _add = _make(INT, INT, 1, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
-_load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
-_store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 8))
+load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
+store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 8))
 _swap_long = _make(types.boolean, LONG, 2, _emit_swap)  # whether the word held what was expected, and holds `value` now
 _wait = _make(NONE, INT, 1, lambda builder, _, address, value: _emit_wait(builder, address, value))
 _wake = _make(NONE, INT, 0, lambda builder, _, address: _emit_wake(builder, address))
@@ -189,7 +189,7 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
     if first == last:
         return 0, 0
     at = state + 4 * (GONE + EACH * owner)
-    gone = _load_long(at)
+    gone = load_long(at)
     # of an earlier phase: nobody has claimed of this share yet, which has granules, so this phase cannot be over
     while gone >> 32 <= phase:
         left = first if gone >> 32 < phase else first + (gone & 0xFFFFFFFF)
@@ -200,7 +200,7 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
             taken = (taken + 1) // 2
         if _swap_long(at, gone, (phase << 32) + left - first + taken):
             return left, left + taken
-        gone = _load_long(at)
+        gone = load_long(at)
     return 0, 0
 
 
@@ -209,7 +209,7 @@ def is_over(state, threads, phase, count):  # type: ignore[no-untyped-def]
     """Whether all granules of a phase are done."""
     done = np.int64(0)
     for thread in range(threads):
-        word = _load_long(state + 4 * (DONE + EACH * thread))
+        word = load_long(state + 4 * (DONE + EACH * thread))
         if word >> 32 > phase:
             return True
         if word >> 32 == phase:
@@ -238,9 +238,9 @@ def finish(state, thread, threads, phase, done, count):  # type: ignore[no-untyp
     if threads == 1:
         return True
     at, word = state + 4 * (DONE + EACH * thread), (phase << 32) + done
-    told = done > 0 and _load_long(at) != word
+    told = done > 0 and load_long(at) != word
     if told:
-        _store_long(at, word)
+        store_long(at, word)
     over = is_over(state, threads, phase, count)
     if told and over and load_word(state + 4 * SLEEPERS) > 0:  # who is about to sleep has either seen it, or is seen
         _add(state + 4 * ENDED, ONE)

@@ -193,7 +193,8 @@ def _call(
     with plan.apart.moved(job) if mode == TRAIN and plan.apart is not None else AT_HOME as moved:
         if moved:
             take_apart(plan)
-        with _replicas(plan, job, batch).used(plan, job) if mode == TRAIN and pay(plan, job, batch) else AT_HOME:
+        once = mode == TRAIN and len(hyper) > 1 and pay(plan, job, batch)
+        with _replicas(plan, job, batch).used(plan, job) if once else AT_HOME:
             team.in_threads(kernel, job.threads, arguments, plan.state)
     plan.given.clear()  # who waits for its next call must not keep the data of another epoch
     return plan

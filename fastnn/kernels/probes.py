@@ -173,7 +173,7 @@ def make_take(stamp: int, cache: bool) -> Any:
 
 
 def make_above(stamp: int, cache: bool) -> Any:
-    """All layers above the first and their update, at a rate of 0, for samples 0..samples of the order."""
+    """All layers above the first, and plain gradient descent at a rate of 0, for samples 0..samples of the order."""
 
     @kernel(cache)
     def run(at_job: int, samples: int, at_order: int, at_steps: int, times: int) -> int:

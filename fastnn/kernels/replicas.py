@@ -18,6 +18,7 @@ import numpy as np
 
 from fastnn.kernels import cost
 from fastnn.kernels.apart import bring_back
+from fastnn.kernels.barrier import load_long, store_long
 from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.compiling import part
 from fastnn.kernels.gradients import over_rows
@@ -65,6 +66,12 @@ def table_of(job, thread, step):  # type: ignore[no-untyped-def]
 
 
 @part
+def steps_of(job, thread):  # type: ignore[no-untyped-def]
+    """The address of how many steps of the call a thread has made: what it has written before is there by then."""
+    return job[AT_REPLICAS] + WORD * (2 * TABLE_WORDS * thread + STEPS_DONE)
+
+
+@part
 def copy_above(own, other):  # type: ignore[no-untyped-def]
     """All weights above the first layer, and their state, become those of other words."""
     copy_panel(1, own[AT_ABOVE], PANEL, own[ABOVE] // PANEL, other[AT_ABOVE])
@@ -76,10 +83,10 @@ def catch_up(job, thread, threads, step):  # type: ignore[no-untyped-def]
 
     Some thread has. It may have made this one too: but not the next, which waits for this thread.
     """
-    if table_of(job, thread, np.int64(0))[STEPS_DONE] == step:
+    if load_long(steps_of(job, thread)) == step:
         return
     for other in range(threads):
-        done = table_of(job, other, np.int64(0))[STEPS_DONE]
+        done = load_long(steps_of(job, other))
         if done == step or done == step + 1:
             copy_above(table_of(job, other, step), table_of(job, thread, step))
             return
@@ -87,7 +94,7 @@ def catch_up(job, thread, threads, step):  # type: ignore[no-untyped-def]
 
 @part
 def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_order, hyper):  # type: ignore[no-untyped-def]
-    """Take the batch, for which all threads have made Z of the first layer, through those above, and update them."""
+    """Take the batch, whose Z of the first layer is there, through the layers above, and update them."""
     own, after = table_of(job, thread, step), table_of(job, thread, step + 1)
     catch_up(job, thread, threads, step)
     z = own[AT_OUTPUTS] if own[LAYERS] == 1 else layer_of(own, 1)[AT_INPUTS]
@@ -97,7 +104,7 @@ def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_o
     over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, True)
     copy_above(own, after)
     over_rows(after, thread, own[GROUPS], own[GRANULES], size, False, hyper)  # behind those of the groups
-    table_of(job, thread, np.int64(0))[STEPS_DONE] = step + 1
+    store_long(steps_of(job, thread), step + 1)
 
 
 @dataclass
@@ -169,13 +176,13 @@ class Replicas:
         self.words[..., AT_LAYERS], self.words[..., AT_FIRST_Z] = _addresses(self.layers, 2), _addresses(self.z, 1)
         self.words[..., AT_GRANULES], self.words[..., STEPS_DONE] = self.granules.ctypes.data, 0
         plan.words[AT_REPLICAS] = self.words.ctypes.data
+        done = self.words[:, 0, STEPS_DONE]
+        pairs = [[list(zip(made, flat, strict=True)) for made in by_turns] for by_turns in self.above]
         try:
             yield
         finally:
+            bring_back(pairs[done.argmax()][done.max() % 2])
             plan.words[AT_REPLICAS] = 0
-            done = self.words[:, 0, STEPS_DONE]
-            last = self.above[done.argmax(), done.max() % 2]
-            bring_back(list(zip(last, flat, strict=True)))
 
 
 def _addresses(array: np.ndarray, axes: int) -> np.ndarray:
@@ -192,7 +199,10 @@ def above_first(job: Job) -> int:
 
 
 def pay(plan: Plan, job: Job, batch: int) -> bool:
-    """Whether threads train so: whoever claims a group has all of its rows of W, and what is above is little."""
+    """Whether threads train so: whoever claims a group has all of its rows of W, and what is above is little.
+
+    A call should have more than one step: its first has two phases.
+    """
     net, words = job.architecture, plan.words
     by_groups = words[SCATTERED] and not words[PIECES] and 1 < job.threads <= words[GROUPS] and job.clip_norm == 0
     return bool(by_groups) and cost.repeating_pays(net.widths[1:], batch)

@@ -9,13 +9,13 @@ from fastnn.kernels.families import whole
 from fastnn.kernels.plan import AT_REPLICAS, STEPS_DONE, prepare
 from fastnn.kernels.replicas import Replicas, above_first, catch_up, pay
 from fastnn.kernels.simd import words
-from fastnn.layers import Dense, Input
+from fastnn.layers import Architecture, Dense, Input
 from tests.kernels.test_fused import WIDE, make_job, trained
 
 LAYERS = {
     "one": [Input(40, 1 / 255), Dense(33, "softmax")],
     "two": [Input(40, 1 / 255), Dense(64, "tanh"), Dense(5, "softmax")],
-    "three, of whole panels": [Input(40, 1 / 255), Dense(32, "relu"), Dense(16, "relu"), Dense(5, "softmax")],
+    "three, of whole panels": [Input(40, 1 / 255), Dense(48, "relu"), Dense(16, "relu"), Dense(5, "softmax")],
 }
 
 
@@ -29,7 +29,7 @@ def is_used(threads, **settings):
 @pytest.mark.parametrize("threads", [2, 3])
 def test_no_bit_depends_on_it(threads, samples, layers):
     settings = {"layers": LAYERS[layers], "samples": samples, "batch_size": 16}
-    assert is_used(2, **settings)
+    assert is_used(threads, **settings)
     one, many = trained(1, **settings), trained(threads, **settings)
     assert one[0] == many[0]
     np.testing.assert_array_equal(one[1], many[1])
@@ -81,7 +81,8 @@ def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source):
 
 @pytest.mark.parametrize("done", [(2, 3), (4, 1)])
 def test_an_interrupt_leaves_the_weights_after_the_last_step(done):
-    job = make_job(threads=2)
+    state = np.zeros((2, Architecture.of(WIDE).size), np.float32)
+    job = make_job(threads=2, optimizer="adam", first=0.9, second=0.99, state=state)
     plan, begin = prepare(job, job.batch_size, False), above_first(job)
     replicas, below = Replicas.of(plan, job, job.batch_size), job.parameters[:begin].copy()
 
@@ -89,15 +90,18 @@ def test_an_interrupt_leaves_the_weights_after_the_last_step(done):
         with replicas.used(plan, job):
             assert plan.words[AT_REPLICAS]
             np.testing.assert_array_equal(replicas.above[1, 0, 0], job.parameters[begin:])
-            replicas.above[0], replicas.above[1] = [[[1.0]], [[2.0]]], [[[3.0]], [[4.0]]]
+            replicas.above[...] = np.array([[1, 2], [3, 4]]).reshape(2, 2, 1, 1) + np.array([0, 10, 20]).reshape(3, 1)
             replicas.words[:, 0, STEPS_DONE] = done
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not plan.words[AT_REPLICAS]
-    assert (job.parameters[begin:] == {(2, 3): 4.0, (4, 1): 1.0}[done]).all()
+    found = {(2, 3): 4, (4, 1): 1}[done]
+    assert (job.parameters[begin:] == found).all()
+    assert (job.state[:, begin:] == [[found + 10], [found + 20]]).all()
     np.testing.assert_array_equal(job.parameters[:begin], below)
+    assert not job.state[:, :begin].any()
 
 
 def test_a_gradient_after_training_is_of_the_weights_in_the_flat_buffer():
