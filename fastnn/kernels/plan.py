@@ -84,7 +84,7 @@ _place, JOB_WORDS = count(), 55
     AT_SQUARES,  # float64 (SQUARES,): sums of squares of parts of the gradient
     SQUARES,
     AT_FIRST_Z,  # where units of the first layer put its Z
-    AT_REPLICAS,  # of each thread two tables of its own of all these words; 0: none (kernels/replicas.py)
+    AT_REPLICAS,  # of each thread two tables of its own of all these words, for a call; 0: none (kernels/replicas.py)
     STEPS_DONE,  # of a call, by a thread in the first of whose tables it is
     AT_ABOVE,  # its parameters above the first layer, and their state: float32 (ABOVE,)
     ABOVE,
