@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastnn.kernels.buffers import panels_of
+from fastnn.kernels.narrow import row_step
 from fastnn.kernels.plan import (
     BEGIN,
     END,
@@ -16,8 +17,10 @@ from fastnn.kernels.plan import (
     GRANULES,
     GROUPS,
     HALVES,
+    NARROW,
     OF_LAYER,
     OF_PANELS,
+    OUTPUTS,
     PIECES,
     SCATTERED,
     SPARSE,
@@ -48,7 +51,7 @@ class Exchange:
         self.by_units = bool(by_units.py_func(plan.words, TRAIN, threads))
         self.once = pay(plan, fit.job, self.batch)
         if self.once:
-            self.counts = {ROWS: groups}
+            self.counts = {SAMPLES: pieces} if pieces else {ROWS: groups}
         else:
             self.counts = {SAMPLES: int(granules.py_func(plan.words, SAMPLES, TRAIN, self.batch, threads)),
                            ROWS: int(plan.words[GRANULES])}  # fmt: skip
@@ -69,16 +72,19 @@ class Exchange:
         """Weights, and Z of the first layer, that others made; then what a gradient is formed from.
 
         That is either the gradients of others' pieces, or inputs and deltas of others' samples. Where a step is one
-        phase, Z is all there is.
+        phase, these gradients, or Z, are all there is.
         """
+        if self.words[PIECES]:
+            others = self.counts[SAMPLES] - len(self._share(SAMPLES, thread))
+            if self.once:
+                return {SAMPLES: others * self._of_a_piece(self._rows)}
+            rows = self._rows[self._share(ROWS, thread)]
+            weights = sum(int((g[END] - g[BEGIN]) * g[OF_PANELS]) for g in rows)
+            everything = sum((below + 1) * panels_of(above) for below, above in pairwise(self.widths))
+            return {SAMPLES: everything - weights, ROWS: others * self._of_a_piece(rows)}
         if self.once:
             return {ROWS: int((~self._first_outputs(thread)).sum())}
         rows = self._rows[self._share(ROWS, thread)]
-        if self.words[PIECES]:
-            others = self.counts[SAMPLES] - len(self._share(SAMPLES, thread))
-            own = sum(int((g[END] - g[BEGIN]) * g[OF_PANELS]) for g in rows)
-            everything = sum((below + 1) * panels_of(above) for below, above in pairwise(self.widths))
-            return {SAMPLES: everything - own, ROWS: own * others}
         samples, made = self._samples(thread), self._first_outputs(thread)
         weights, formed = [], 0
         for layer, (below, above) in enumerate(pairwise(self.widths)):
@@ -97,6 +103,14 @@ class Exchange:
         if UNITS not in self.counts:
             return {SAMPLES: sum(weights), ROWS: formed}
         return {UNITS: weights[0], SAMPLES: int((~made[:, samples]).sum()) + sum(weights[1:]), ROWS: formed}
+
+    def _of_a_piece(self, rows: np.ndarray) -> int:
+        """The lines that some granules of a piece's gradient fill."""
+        found = 0
+        for g in rows:
+            units = int(row_step.py_func({OUTPUTS: self.widths[g[OF_LAYER] + 1]})) if self.words[NARROW] else PANEL
+            found += panels_of(int(g[END] - g[BEGIN]) * units) * int(g[OF_PANELS])
+        return found
 
     def _samples(self, thread: int) -> np.ndarray:
         """Which samples of the batch are a thread's (B,)."""

@@ -10,8 +10,9 @@ What a step on all threads takes longer than its share of one thread's is lost. 
 
 - apart: the work of all threads, done by one, takes longer than one thread's own (or less long), as it is cut in other
   pieces;
-- twice: what each thread does for itself, where threads share the units of the first layer: it takes all inputs, here
-  of one batch again and again, which a near cache holds; and, where a step is one phase, it does all layers above;
+- twice: what each thread does for itself. Where threads share the units of the first layer, it takes all inputs, here
+  of one batch again and again, which a near cache holds; and, where a step is one phase, it does all layers above, or
+  adds up all pieces' gradients and updates all weights;
 - phases: that many phases with nothing to do in them, of two threads;
 - lines: two cores that do nothing else hand over as many cache lines as a thread takes over, all at once in a phase.
   More than a cache holds, as of the largest net, come from further off on one thread too.
@@ -37,7 +38,6 @@ from fastnn.files import write_atomically
 from fastnn.kernels import cores, limits, probes, team
 from fastnn.kernels.cpu import lanes
 from fastnn.kernels.plan import prepare
-from fastnn.kernels.replicas import pay
 from fastnn.kernels.threads import available
 from fastnn.training import Fit
 
@@ -80,15 +80,18 @@ def seconds(name: str, threads: int) -> tuple[Task, Fit, list[float]]:
     return task, trainings[1].fit, [min(each) for each in in_turn(trainings)]
 
 
-def taking(fit: Fit) -> float:
-    """Nanoseconds that a thread takes for what all do of a batch: inputs, and the layers above where all do those."""
+def repeated(fit: Fit, exchange: Exchange) -> float:
+    """Nanoseconds that a thread takes for what all do of a batch."""
     batch = fit.job.batch_size
     plan, order, still = prepare(fit.job, batch, False), np.arange(batch), np.zeros((1, 3))
-    given = plan.at_words, batch, int(order.ctypes.data)
-    found = 1 / limits.rate(probes.probe("take"), [given], 1.0)
-    if pay(plan, fit.job, batch):
-        found += 1 / limits.rate(probes.probe("above"), [(*given, still.ctypes.data)], 1.0)
-    return found
+    batch_of, rates = (plan.at_words, batch), (int(still.ctypes.data),)
+    taken = (*batch_of, int(order.ctypes.data))
+    all_do = {
+        "take": (exchange.by_units, taken),
+        "above": (exchange.by_units and exchange.once, (*taken, *rates)),
+        "update": (not exchange.by_units and exchange.once, (*batch_of, *rates)),
+    }
+    return sum(1 / limits.rate(probes.probe(name), [given], 1.0) for name, (there, given) in all_do.items() if there)
 
 
 def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float]:
@@ -103,7 +106,7 @@ def judged(name: str, threads: int, peak: float, peer: float) -> dict[str, float
         taken_over = sum(lines)
         known = {
             "apart": 1e9 * (by_one - one) / threads / steps,
-            "twice": taking(fit) * (1 - 1 / threads) if exchange.by_units else 0.0,
+            "twice": repeated(fit, exchange) * (1 - 1 / threads),
             "phases": sum(map(cores.phase, exchange.counts.values())),
             "lines": sum(cores.handover(each) - cores.handover(0) for each in lines if each),
         }

@@ -38,6 +38,12 @@ DELTA_BYTES = 2**18
 # [19, 0.96]; 784-30-30-10 [4, 0.65], [14, 0.74] and [44, 1.01]; 784-64-64-10 [13, 0.59], [40, 0.77] and [126, 1.06].
 REPEATED = 2**15
 
+# Parameters, times the pieces of a batch that have gradients of their own, up to which each thread adds up all of them
+# for itself, and updates all weights. In thousands, and the time of a step so by that of two phases, two threads:
+# 24-8-2, batch 200 [1, 0.94]; 32-64-64-4, batch 128 [15, 0.93] and 256 [29, 0.99]; 100-100-10, batch 256 [52, 1.08];
+# 20-200-200-2, batch 512 [395, 1.10].
+UPDATED = 2**15
+
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
@@ -73,6 +79,11 @@ def repeating_pays(widths: Sequence[int], batch: int) -> bool:
     panels = [-(-width // PANEL) for width in widths]
     rows = sum((below + 1) * above for below, above in zip(widths, panels[1:], strict=False))
     return batch * (3 * rows + ACTIVATING * sum(panels)) <= REPEATED
+
+
+def updating_pays(parameters: int, pieces: int) -> bool:
+    """Whether each thread adds up the gradients of a batch's pieces, and updates all weights, for itself."""
+    return parameters * pieces <= UPDATED
 
 
 def finest(parameters: int) -> int:

@@ -64,7 +64,7 @@ from fastnn.kernels.plan import (
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import UPDATE_CODES, update
+from fastnn.kernels.rows import UPDATE_CODES, sum_apart, update
 from fastnn.kernels.share import GRADIENT, granule_of
 from fastnn.kernels.simd import TILE_ROWS, WIDTH, add_rows, doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
@@ -211,13 +211,9 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
 @part
 def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
     """The sum of a tile of the gradient over the pieces of the batch, in their order, at `out`."""
-    at, sums = job[AT_PIECES] + FLOAT * (w[OFFSET] + k * w[STRIDE] + rows * PANEL * p), floats(out)
-    for j in range(rows * PANEL):
-        sums[j] = F(0)
-    for number in range(job[PIECES]):
-        values = floats(at + FLOAT * number * job[SIZE])
-        for j in range(rows * PANEL):
-            sums[j] += values[j]
+    step = narrow.row_step(w) if job[NARROW] else np.int64(PANEL)
+    at = job[AT_PIECES] + FLOAT * (w[OFFSET] + k * (step if job[NARROW] else w[STRIDE]) + rows * PANEL * p)
+    sum_apart(1, at, job[SIZE], job[PIECES], rows, step, out)
 
 
 @part
@@ -250,7 +246,7 @@ def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type:
                 dense.add_gradient(w, inputs, job[JUMP], np.int64(0), size, k, k + rows, p, panels, scratch[TILE])
             for q in range(panels):
                 g = scratch[TILE] + FLOAT * PANEL * rows * q
-                if layer == 0 and job[GROUPS]:  # a group is one panel here
+                if layer == 0 and job[GROUPS] and not job[PIECES]:  # a group is one panel here
                     pass_on_group(job, granule, k, rows, g, store, hyper)
                 else:
                     pass_on(job, w, k, rows, PANEL * (p + q), np.int64(PANEL), g, store, hyper)

@@ -133,6 +133,12 @@ def over_samples(job, first, last, size, begin, left, weight, at_order, scratch)
 
 
 @part
+def row_step(w):  # type: ignore[no-untyped-def]
+    """The floats from row to row of a layer's gradient of a piece: none to spare, so cores exchange fewer lines."""
+    return w[OUTPUTS] if w[OUTPUTS] <= SUMMED else np.int64(PANEL)
+
+
+@part
 def gradient(job, number, first, last):  # type: ignore[no-untyped-def]
     """What samples at places first..last, piece `number` of the batch, give to all gradients."""
     groups, jump = (last - first + PANEL - 1) // PANEL, np.int64(PANEL * PANEL)
@@ -141,4 +147,5 @@ def gradient(job, number, first, last):  # type: ignore[no-untyped-def]
         out = job[AT_PIECES] + FLOAT * (number * job[SIZE] + w[OFFSET])
         for o in range(0, w[OUTPUTS], SUMMED):
             tile_by_lanes(min(SUMMED, w[OUTPUTS] - o), w[AT_INPUTS] + FLOAT * first * rows, PANEL * rows,
-                          w[AT_DELTAS] + FLOAT * PANEL * (first + o), jump, groups, rows, out + FLOAT * o)  # fmt: skip
+                          w[AT_DELTAS] + FLOAT * PANEL * (first + o), jump, groups, rows, out + FLOAT * o,
+                          row_step(w))  # fmt: skip

@@ -190,6 +190,20 @@ def make_above(stamp: int, cache: bool) -> Any:
     return run
 
 
+def make_update(stamp: int, cache: bool) -> Any:
+    """The gradients of a batch's pieces added up, and plain gradient descent of all weights, at a rate of 0."""
+
+    @kernel(cache)
+    def run(at_job: int, samples: int, at_steps: int, times: int) -> int:
+        whole()
+        for _ in range(times):
+            job = words(at_job)
+            over_rows(job, np.int64(0), np.int64(0), job[GRANULES], samples, False, doubles(at_steps))
+        return stamp
+
+    return run
+
+
 # ---------------------------------------------------------------- the bare tiles
 # run(a, b, c, depth, times): at b the panels of TILES, `depth` rows of 16 floats each, and at c those of its sums.
 
@@ -242,6 +256,7 @@ PROBES: dict[str, tuple[Callable[[int, bool], Any], int]] = {
     "sparse gradient": (make_sparse_gradient, 4),
     "take": (make_take, 4),
     "above": (make_above, 5),
+    "update": (make_update, 4),
     "tile by samples": (make_tile_by_samples, 5),
     "tile by units": (make_tile_by_units, 5),
 }

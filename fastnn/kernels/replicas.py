@@ -1,10 +1,15 @@
-"""The layers above a first one that threads share by units: each thread does all of them for itself, if they are small.
+"""What each thread does for itself, with weights of its own: where to share it out takes longer than to do all of it.
 
-To share out little work takes longer than to do all of it: two phases more, and deltas and weights for the cores to
-hand over. So a step is one phase, whose granules are the groups of units of the first layer: their rows of W, then Z of
-the next batch. Who claims one first takes the batch through the layers above, and updates them: in buffers of its own,
-with weights and an optimiser's state of its own. They are the same in all threads, to the last bit. Who has been late
-takes them over from another thread: what stood before a step stays until that step is over.
+A phase more costs time, and so do the deltas and weights that cores then hand over. So a step is one phase, of either
+
+- groups of units of a sparse first layer, where little is above it: who claims one first takes the batch through the
+  layers above, and updates them; a group's rows of W come then, and Z of the next batch; or
+- pieces of a batch, whose gradients are few: who claims one first adds up those of the step before, and updates all
+  weights.
+
+The weights and the optimiser's state that each thread so has for itself are the same in all threads, to the last bit.
+There are two sets of them, used by turns: what stood before a step stays until that step is over. So who has been late
+takes them over from another thread.
 
 `job` are the job's words, `own` those of one thread (kernels/plan.py).
 """
@@ -21,13 +26,14 @@ from fastnn.kernels.apart import bring_back
 from fastnn.kernels.barrier import load_long, store_long
 from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.compiling import part
-from fastnn.kernels.gradients import over_rows
+from fastnn.kernels.gradients import add_up, over_rows, weight_of
 from fastnn.kernels.job import Job
 from fastnn.kernels.phases import FLOAT, WORD, layer_of, over_samples
 from fastnn.kernels.plan import (
     ABOVE,
     AT_ABOVE,
     AT_DELTAS,
+    AT_FIRST,
     AT_FIRST_Z,
     AT_GRANULES,
     AT_HITS,
@@ -36,6 +42,8 @@ from fastnn.kernels.plan import (
     AT_LOSSES,
     AT_OUTPUTS,
     AT_PARAMETERS,
+    AT_PIECE_TOTALS,
+    AT_PIECES,
     AT_REPLICAS,
     AT_W,
     GRANULES,
@@ -48,11 +56,12 @@ from fastnn.kernels.plan import (
     PANELS,
     PIECES,
     SCATTERED,
+    SIZE,
     STEPS_DONE,
     Plan,
 )
 from fastnn.kernels.share import TRAIN
-from fastnn.kernels.simd import copy_panel, words
+from fastnn.kernels.simd import copy_panel, fetch_panel, words
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 
@@ -61,7 +70,7 @@ TABLE_WORDS = -(-JOB_WORDS // 8) * 8  # from one thread's words to the next: on 
 
 @part
 def table_of(job, thread, step):  # type: ignore[no-untyped-def]
-    """The words of a thread's own layers, with what their weights are before a step of the call."""
+    """The words of a thread, with what its own weights are before a step of the call."""
     return words(job[AT_REPLICAS] + WORD * TABLE_WORDS * (2 * thread + step % 2))
 
 
@@ -73,7 +82,7 @@ def steps_of(job, thread):  # type: ignore[no-untyped-def]
 
 @part
 def copy_above(own, other):  # type: ignore[no-untyped-def]
-    """All weights above the first layer, and their state, become those of other words."""
+    """A thread's own weights, and their state, become those of other words."""
     copy_panel(1, own[AT_ABOVE], PANEL, own[ABOVE] // PANEL, other[AT_ABOVE])
 
 
@@ -107,9 +116,31 @@ def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_o
     store_long(steps_of(job, thread), step + 1)
 
 
+@part
+def update_own(job, thread, threads, step, size, hyper):  # type: ignore[no-untyped-def]
+    """Update all weights by the gradients of the batch's pieces."""
+    own, after = table_of(job, thread, step), table_of(job, thread, step + 1)
+    catch_up(job, thread, threads, step)
+    copy_above(own, after)
+    over_rows(own, thread, np.int64(0), own[GRANULES], size, False, hyper)
+    store_long(steps_of(job, thread), step + 1)
+
+
+@part
+def fetch_pieces(own):  # type: ignore[no-untyped-def]
+    """The gradients of all pieces, most of which other threads have made, will be read soon."""
+    fetch_panel(1, own[AT_PIECES], PANEL, own[PIECES] * own[SIZE] // PANEL)
+
+
+@part
+def add_up_pieces(job, thread, step, size, at_order):  # type: ignore[no-untyped-def]
+    """Add the losses and hits of a step's batch to the totals, when all its pieces are done."""
+    add_up(table_of(job, thread, step), size, weight_of(job, size, at_order), at_order)
+
+
 @dataclass
 class Replicas:
-    """Each thread's own layers above the first.
+    """What each thread has of its own.
 
     Parameters
     ----------
@@ -117,64 +148,87 @@ class Replicas:
         The job's words; two of each thread, by turns: before a step and after it.
     layers : int64 array (threads, 2, L, LAYER_WORDS)
         Their layers'.
-    between : float32 array (threads, n)
-        Inputs, deltas, outputs, losses and hits; `places` (n,) tells where in a row each begins.
+    begin : int
+        Where the weights that each thread has for itself begin in a flat buffer; they go to its end.
     above : float32 array (threads, 2, 1 + slots, n)
-        The weights, and the optimiser's state.
-    z : float32 array (2, n)
-        Z of the first layer, by turns.
-    granules : int64 array (GRANULES, GRANULE_WORDS)
-        Those of the groups come first.
+        Those weights, and the optimiser's state.
+    places : dict
+        Which of the words differ from the job's: addresses that broadcast to (threads, 2).
+    places_of_layers : dict
+        The same of the layers' words, of the last k of them: addresses that broadcast to (threads, 2, k).
+    kept : list
+        What the addresses are of.
     """
 
     words: np.ndarray
     layers: np.ndarray
-    between: np.ndarray
-    places: np.ndarray
+    begin: int
     above: np.ndarray
-    z: np.ndarray
-    granules: np.ndarray
+    places: dict[int, np.ndarray]
+    places_of_layers: dict[int, np.ndarray]
+    kept: list[np.ndarray]
 
     @classmethod
     def of(cls, plan: Plan, job: Job, batch: int) -> "Replicas":
-        """The buffers for batches of `batch` samples."""
-        threads, widths, jump = job.threads, job.architecture.widths, int(plan.words[JUMP])
+        """Those of a job for batches of `batch` samples."""
+        of_pieces, slots = bool(plan.words[PIECES]), 1 + len(job.state)
+        begin = 0 if of_pieces else above_first(job)
+        words = aligned_zeros(job.threads * 2 * TABLE_WORDS, np.int64).reshape(job.threads, 2, -1)
+        layers = np.zeros((job.threads, 2, *plan.layers.shape), np.int64)
+        count = job.architecture.size - begin
+        above = aligned_zeros(job.threads * 2 * slots * count).reshape(job.threads, 2, slots, count)
+        made = cls(words, layers, begin, above, {AT_LAYERS: _addresses(layers, 2)}, {}, [])
+        at = _addresses(above, 2)
+        own = plan.layers[plan.layers[:, OFFSET] >= begin]
+        made.places_of_layers[AT_W] = at[..., None] + FLOAT * (own[:, OFFSET] - begin)
+        made.places |= {AT_ABOVE: at, ABOVE: np.array(slots * count)}
+        # the gradient of pieces is that of the step before, and its update goes to where this step's weights are
+        after = at[:, ::-1] if of_pieces else at
+        made.places |= {AT_PARAMETERS + slot: after + FLOAT * (slot * count - begin) for slot in range(slots)}
+        if of_pieces:
+            made._add_pieces(plan, job)
+        else:
+            made._add_layers(plan, job, batch)
+        return made
+
+    def _add_pieces(self, plan: Plan, job: Job) -> None:
+        """Gradients of pieces, and their totals, by turns: those of the step before are still read."""
+        self.places[AT_FIRST] = self.places[AT_ABOVE]
+        pieces = int(plan.words[PIECES])
+        for word, size in ((AT_PIECES, pieces * job.architecture.size), (AT_PIECE_TOTALS, 16 * pieces)):
+            size = PANEL * panels_of(size)
+            self.kept.append(aligned_zeros(2 * size))
+            self.places[word] = _addresses(self.kept[-1].reshape(2, size), 1)
+
+    def _add_layers(self, plan: Plan, job: Job, batch: int) -> None:
+        """What stands between the layers above the first: each thread has its own; and Z of the first, by turns."""
+        widths, jump, threads = job.architecture.widths, int(plan.words[JUMP]), job.threads
         inputs = [panels_of(width + 1) * jump for width in widths[1:-1]]
         sizes = [*inputs, *[panels_of(width) * jump for width in [*widths[1:], widths[-1]]], batch, batch]
-        places = np.cumsum([0] + [PANEL * (panels_of(size) + 1) for size in sizes])
-        between = aligned_zeros(threads * int(places[-1])).reshape(threads, -1)
-        for (width, place), row in ((each, row) for row in between for each in zip(widths[1:-1], places, strict=False)):
-            write_ones(row[place:], width, batch, jump, False)
-        slots, upper = 1 + len(job.state), job.architecture.size - above_first(job)
+        begins = np.cumsum([0] + [PANEL * (panels_of(size) + 1) for size in sizes])
+        between = aligned_zeros(threads * int(begins[-1])).reshape(threads, -1)
+        for (width, begin), row in ((each, row) for row in between for each in zip(widths[1:-1], begins, strict=False)):
+            write_ones(row[begin:], width, batch, jump, False)
+        at = _addresses(between, 1)[:, None, None] + FLOAT * begins[:-1]
+        self.places_of_layers |= {AT_INPUTS: at[..., : len(inputs)], AT_DELTAS: at[..., len(inputs) : -3]}
+        self.places |= {word: at[..., place] for word, place in ((AT_OUTPUTS, -3), (AT_LOSSES, -2), (AT_HITS, -1))}
+        z = aligned_zeros(2 * panels_of(widths[1]) * jump).reshape(2, -1)
+        # granules of the groups come first
         granules = plan.granules[np.argsort(plan.granules[:, OF_LAYER], kind="stable")]
-        return cls(
-            aligned_zeros(threads * 2 * TABLE_WORDS, np.int64).reshape(threads, 2, -1),
-            np.zeros((threads, 2, *plan.layers.shape), np.int64),
-            between,
-            places[:-1],
-            aligned_zeros(threads * 2 * slots * upper).reshape(threads, 2, slots, upper),
-            aligned_zeros(2 * panels_of(widths[1]) * jump).reshape(2, -1),
-            granules,
-        )
+        self.places |= {AT_FIRST_Z: _addresses(z, 1), AT_GRANULES: np.array(granules.ctypes.data)}
+        self.kept += [between, z, granules]
 
     @contextmanager
     def used(self, plan: Plan, job: Job) -> Iterator[None]:
         """Let the step work so for a while; whatever happens, what it made of the parameters is back in the end."""
-        count, begin = len(plan.layers), above_first(job)
-        flat = [values[begin:] for values in (job.parameters, *job.state)]
+        flat = [values[self.begin :] for values in (job.parameters, *job.state)]
         self.above[:, 0] = flat
         self.words[..., :JOB_WORDS], self.layers[...] = plan.words, plan.layers
-        own = self.between.ctypes.data + 4 * (self.between.shape[1] * np.arange(len(self.words))[:, None] + self.places)
-        self.layers[:, :, 1:, AT_INPUTS] = own[:, None, : count - 1]
-        self.layers[..., AT_DELTAS] = own[:, None, count - 1 : 2 * count - 1]
-        self.words[..., [AT_OUTPUTS, AT_LOSSES, AT_HITS]] = own[:, None, 2 * count - 1 :]
-        above = _addresses(self.above, 2)
-        self.layers[:, :, 1:, AT_W] = above[..., None] + 4 * (plan.layers[1:, OFFSET] - begin)
-        for slot in range(len(flat)):  # the words of the state follow
-            self.words[..., AT_PARAMETERS + slot] = above + 4 * (slot * flat[0].size - begin)
-        self.words[..., AT_ABOVE], self.words[..., ABOVE] = above, len(flat) * flat[0].size
-        self.words[..., AT_LAYERS], self.words[..., AT_FIRST_Z] = _addresses(self.layers, 2), _addresses(self.z, 1)
-        self.words[..., AT_GRANULES], self.words[..., STEPS_DONE] = self.granules.ctypes.data, 0
+        for word, places in self.places.items():
+            self.words[..., word] = places
+        for word, places in self.places_of_layers.items():
+            self.layers[..., self.layers.shape[2] - places.shape[-1] :, word] = places
+        self.words[..., STEPS_DONE] = 0
         plan.words[AT_REPLICAS] = self.words.ctypes.data
         done = self.words[:, 0, STEPS_DONE]
         pairs = [[list(zip(made, flat, strict=True)) for made in by_turns] for by_turns in self.above]
@@ -199,10 +253,14 @@ def above_first(job: Job) -> int:
 
 
 def pay(plan: Plan, job: Job, batch: int) -> bool:
-    """Whether threads train so: whoever claims a group has all of its rows of W, and what is above is little.
+    """Whether a step of training is one phase, in which threads have weights of their own.
 
-    A call should have more than one step: its first has two phases.
+    There is no norm of a gradient to be known first, and a call should have more than one step. Who claims a group has
+    all of its rows of W.
     """
     net, words = job.architecture, plan.words
-    by_groups = words[SCATTERED] and not words[PIECES] and 1 < job.threads <= words[GROUPS] and job.clip_norm == 0
-    return bool(by_groups) and cost.repeating_pays(net.widths[1:], batch)
+    if job.threads == 1 or job.clip_norm:
+        return False
+    if words[PIECES]:
+        return cost.updating_pays(net.size, int(words[PIECES]))
+    return bool(words[SCATTERED] and job.threads <= words[GROUPS]) and cost.repeating_pays(net.widths[1:], batch)

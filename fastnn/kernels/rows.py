@@ -18,15 +18,20 @@ from fastnn.kernels.families import family
 from fastnn.kernels.simd import floats
 from fastnn.kernels.vectors import (
     F32,
+    I32,
     LANES,
+    PARTS,
     VECTOR,
     Mask,
     Vector,
     at,
+    broadcast,
     lanes_from,
     load,
+    load_some,
     number,
     repeat,
+    row_of,
     store,
     where,
     word,
@@ -229,6 +234,35 @@ def _update(b: Any, code: int, rows: Any, count: Any, stride: Any, at_p: Any, at
 update = family(
     "rows count stride at_p at_g at_s at_u x_rate x_epsilon x_keep x_take x_keep2 x_take2", range(len(UPDATES)), _update
 )
+
+
+# ---------------------------------------------------------------- sums of gradients
+
+
+def _sum_apart(b: Any, size: int, at_from: Any, apart: Any, many: Any, count: Any, step: Any, at_to: Any) -> None:
+    lanes = ir.VectorType(I32, LANES)
+    numbers = [ir.Constant(lanes, list(range(part * LANES, part * LANES + LANES))) for part in range(PARTS)]
+    there = [b.icmp_signed("<", each, broadcast(b, b.trunc(step, I32), lanes)) for each in numbers]
+
+    def row(_: Any, inside: list[Any]) -> list[Any]:
+        source, target = inside
+
+        def add(_: Any, inside: list[Any]) -> list[Any]:
+            pointer, *sums = inside
+            values = [load_some(b, part, 4, some) for part, some in zip(row_of(b, pointer), there, strict=True)]
+            return [at(b, pointer, apart), *(b.fadd(o, value) for o, value in zip(sums, values, strict=True))]
+
+        sums = repeat(b, many, 1, [source, *[ir.Constant(VECTOR, None)] * PARTS], add)[1:]
+        store(b, sums, row_of(b, target))
+        return [at(b, source, step), at(b, target, PANEL)]
+
+    repeat(b, count, 1, [at_from, at_to], row)
+
+
+# (1, source, apart, many, count, step, out): the sum of `many` matrices, in their order, that begin `apart` floats from
+# each other. They have `count` rows of `step` floats, at most 16, one behind the other; those of out have 16, the rest
+# of them zeros.
+sum_apart = family("at_from apart many count step at_to", [1], _sum_apart)
 
 
 # ---------------------------------------------------------------- dropout: the twin of fastnn.rng, value by value

@@ -45,7 +45,7 @@ def by_units(job, mode, threads):  # type: ignore[no-untyped-def]
 
 @part
 def at_once(job, mode, threads):  # type: ignore[no-untyped-def]
-    """Whether a step is one phase, of groups of units: their rows of W, and then Z of the next batch."""
+    """Whether a step is one phase, in which threads have weights of their own (kernels/replicas.py)."""
     return mode == TRAIN and threads > 1 and job[AT_REPLICAS] != 0
 
 
@@ -61,6 +61,14 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
             return (size + BLOCK - 1) // BLOCK
         return max(min(threads, size), min(EACH * threads, size // job[FINEST]))
     return job[GRANULES] if mode >= GRADIENT and (kind == ROWS or (mode == TRAIN and stores(job, mode))) else 0
+
+
+@part
+def granules_at_once(job, kind, step):  # type: ignore[no-untyped-def]
+    """The same where a step is one phase: of pieces, or of groups, whose Z is made in the step before, but once."""
+    if job[PIECES]:
+        return job[PIECES] if kind == SAMPLES else 0
+    return job[GROUPS] if kind == ROWS or (kind == UNITS and step == 0) else 0
 
 
 @part

@@ -181,7 +181,7 @@ tile_descent = family("at_a at_d jump depth at_start step start_jump at_w stride
 
 
 def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d: Any, groups: Any, rows: Any,
-                   at_c: Any) -> None:  # fmt: skip
+                   at_c: Any, step: Any) -> None:  # fmt: skip
     # rows: they, their sums and a factor stay in registers; and a product, where it is not added at once
     together = max(1, min(4, (REGISTERS - 1 - (not FUSED)) // (size + 1)))
     kept = ir.Constant(ir.VectorType(I32, SUMMED), list(range(SUMMED)))
@@ -202,7 +202,7 @@ def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d:
         for m in range(together):
             sums = lane_sums(b, held[m * size : (m + 1) * size])
             sums = b.shuffle_vector(sums, sums, kept)
-            out = at(b, at_c, b.mul(b.add(k, word(m)), word(PANEL)))
+            out = at(b, at_c, b.mul(b.add(k, word(m)), step))
             b.store(sums, b.bitcast(out, sums.type.as_pointer()), align=4)
         return []
 
@@ -211,10 +211,10 @@ def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d:
     repeat(b, b.sub(rows, whole), 1, [], lambda k, _: block(b.add(k, whole), 1))
 
 
-# (size, a, jump_a, d, jump_d, groups, rows, c): where samples lie side by side, in `groups` of 16, the sums over all of
-# them: row k < rows of c, 16 floats from row to row, begins with those of row k of a times each row m < size of d, and
-# zeros up to SUMMED.
-tile_by_lanes = family("at_a jump_a at_d jump_d groups rows at_c", range(1, SUMMED + 1), _tile_by_lanes)
+# (size, a, jump_a, d, jump_d, groups, rows, c, step): where samples lie side by side, in `groups` of 16, the sums over
+# all of them: row k < rows of c, `step` floats from row to row, begins with those of row k of a times each row m < size
+# of d, and zeros up to SUMMED, which the next row may overwrite.
+tile_by_lanes = family("at_a jump_a at_d jump_d groups rows at_c step", range(1, SUMMED + 1), _tile_by_lanes)
 
 
 def _copy(b: Any, size: int, at_from: Any, stride: Any, count: Any, at_to: Any) -> None:

@@ -33,6 +33,7 @@ def trained(threads: int, **settings: object) -> tuple[object, np.ndarray, np.nd
     state = np.zeros((2, Architecture.of(settings["layers"]).size), np.float32)
     job = make_job(threads=threads, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
     steps = np.tile([0.01, 1e-6, 0.0], (-(-settings["samples"] // job.batch_size), 1))
+    steps[:, 0] *= np.linspace(1, 0.5, len(steps))  # each step has a rate of its own
     orders = [np.random.default_rng(epoch).permutation(settings["samples"]) for epoch in range(3)]
     totals = [fused.train(job, order, epoch, 0, steps) for epoch, order in enumerate(orders)]
     return totals, job.parameters, job.state

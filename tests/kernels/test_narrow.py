@@ -21,6 +21,7 @@ NARROW = Case((24, 8, 3), ("tanh",), samples=300, batch_size=140)
         *({"output": output, "loss": loss} for output, loss in OUTPUTS),
         {"weighted": True, "label_smoothing": 0.1, "optimizer": "nesterov", "clip_norm": 0.05},
         {"real": False, "scaling": "each", "widths": (13, 3, 2)},
+        {"widths": (24, 12, 3)},  # of more units than are summed at once, and no whole panel
         {"samples": 2700, "batch_size": 2400, "threads": 2},  # more than a block of samples in a piece
         {"samples": 513, "batch_size": 512, "threads": 3},  # a last batch with which most pieces have nothing
     ],

@@ -1,4 +1,4 @@
-"""Layers above the first that each thread does for itself: when, and that who was late, or interrupted, has them."""
+"""What each thread does for itself: when, and that who was late, or interrupted, has the weights."""
 
 import numpy as np
 import pytest
@@ -7,28 +7,34 @@ from fastnn.kernels import cost, fused
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
 from fastnn.kernels.plan import AT_REPLICAS, STEPS_DONE, prepare
-from fastnn.kernels.replicas import Replicas, above_first, catch_up, pay
+from fastnn.kernels.replicas import Replicas, catch_up, pay
 from fastnn.kernels.simd import words
 from fastnn.layers import Architecture, Dense, Input
-from tests.kernels.test_fused import WIDE, make_job, trained
+from tests.kernels.test_fused import NARROW, WIDE, make_job, trained
 
-LAYERS = {
-    "one": [Input(40, 1 / 255), Dense(33, "softmax")],
-    "two": [Input(40, 1 / 255), Dense(64, "tanh"), Dense(5, "softmax")],
-    "three, of whole panels": [Input(40, 1 / 255), Dense(48, "relu"), Dense(16, "relu"), Dense(5, "softmax")],
+INPUTS = Input(40, 1 / 255)
+GROUPS = {"layers": WIDE, "batch_size": 16}
+PIECES = {"layers": NARROW, "sparse": False, "batch_size": 140}
+NETS = {
+    "one layer": GROUPS | {"layers": [INPUTS, Dense(33, "softmax")]},
+    "two": GROUPS | {"layers": [INPUTS, Dense(64, "tanh"), Dense(5, "softmax")]},
+    "three, of whole panels": GROUPS | {"layers": [INPUTS, Dense(48, "relu"), Dense(16, "relu"), Dense(5, "softmax")]},
+    "pieces of samples side by side": PIECES,
+    "pieces of units side by side": PIECES | {"layers": [INPUTS, Dense(20, "relu"), Dense(5, "softmax")]},
+    "pieces of sparse inputs": PIECES | {"layers": [INPUTS, Dense(16, "tanh"), Dense(5, "softmax")], "sparse": True},
 }
 
 
 def is_used(threads, **settings):
-    job = make_job(threads=threads, **{"batch_size": 16} | settings)
+    job = make_job(threads=threads, **GROUPS | settings)
     return pay(prepare(job, job.batch_size, False), job, job.batch_size)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("samples", [64, 80, 70])  # an even number of steps, an odd one, and a last batch of six
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("steps", [4, 5, 4.4])  # an even number, an odd one, and a last batch that is smaller
 @pytest.mark.parametrize("threads", [2, 3])
-def test_no_bit_depends_on_it(threads, samples, layers):
-    settings = {"layers": LAYERS[layers], "samples": samples, "batch_size": 16}
+def test_no_bit_depends_on_it(threads, steps, net):
+    settings = NETS[net] | {"samples": int(steps * NETS[net]["batch_size"])}
     assert is_used(threads, **settings)
     one, many = trained(1, **settings), trained(threads, **settings)
     assert one[0] == many[0]
@@ -36,11 +42,19 @@ def test_no_bit_depends_on_it(threads, samples, layers):
     np.testing.assert_array_equal(one[2], many[2])
 
 
-def test_many_threads_of_which_some_are_always_late():
+@pytest.mark.parametrize(
+    "settings",
+    [
+        GROUPS | {"layers": NETS["two"]["layers"], "samples": 2000, "batch_size": 2},
+        PIECES | {"samples": 64 * 1000, "batch_size": 128},
+    ],
+)
+def test_many_threads_of_which_some_are_always_late(settings):
     """More than there are CPUs: the steps are so short that hardly a thread takes part in all of them."""
-    settings = {"layers": [WIDE[0], Dense(64, "relu"), Dense(5, "softmax")], "samples": 2000, "batch_size": 2}
     assert is_used(4, **settings)
-    np.testing.assert_array_equal(trained(1, **settings)[1], trained(4, **settings)[1])
+    one, many = trained(1, **settings), trained(4, **settings)
+    assert one[0] == many[0]
+    np.testing.assert_array_equal(one[1], many[1])
 
 
 def test_only_where_it_may_be_and_what_is_above_is_little(monkeypatch):
@@ -54,18 +68,28 @@ def test_only_where_it_may_be_and_what_is_above_is_little(monkeypatch):
     assert not is_used(2)
 
 
+def test_only_where_there_are_few_gradients_to_add_up(monkeypatch):
+    assert is_used(2, **PIECES)
+    assert not is_used(1, **PIECES)
+    assert not is_used(2, **PIECES, clip_norm=1.0)
+    monkeypatch.setattr(cost, "UPDATED", 2 * Architecture.of(NARROW).size)  # of two pieces
+    assert is_used(2, **PIECES)
+    assert not is_used(2, **PIECES | {"batch_size": 256})  # of four
+
+
 @kernel(False)
 def run(at_job, thread, threads, step):
     whole()
     catch_up(words(at_job), thread, threads, step)
 
 
+@pytest.mark.parametrize("settings", [GROUPS, PIECES])
 @pytest.mark.parametrize(("done", "step", "source"), [
     ((3, 1, 3), 3, 0), ((4, 0, 1), 3, 0), ((2, 1, 4), 3, 2), ((1, 3, 1), 3, None), ((0, 0, 0), 0, None)
 ])  # fmt: skip
-def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source):
+def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source, settings):
     """Thread 1 takes part in a step; a thread that has made as many steps, or one more, has its weights."""
-    job = make_job(threads=3)
+    job = make_job(threads=3, **settings)
     plan = prepare(job, job.batch_size, False)
     replicas = Replicas.of(plan, job, job.batch_size)
     with replicas.used(plan, job):
@@ -79,11 +103,13 @@ def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source):
     assert (found[1 - parity] == 10 * (2 - parity) + 1).all()
 
 
+@pytest.mark.parametrize("settings", [GROUPS, PIECES])
 @pytest.mark.parametrize("done", [(2, 3), (4, 1)])
-def test_an_interrupt_leaves_the_weights_after_the_last_step(done):
-    state = np.zeros((2, Architecture.of(WIDE).size), np.float32)
-    job = make_job(threads=2, optimizer="adam", first=0.9, second=0.99, state=state)
-    plan, begin = prepare(job, job.batch_size, False), above_first(job)
+def test_an_interrupt_leaves_the_weights_after_the_last_step(done, settings):
+    state = np.zeros((2, Architecture.of(settings["layers"]).size), np.float32)
+    job = make_job(threads=2, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
+    plan, net = prepare(job, job.batch_size, False), job.architecture
+    begin = 0 if settings is PIECES else net.weight_offsets[1]  # of the weights that each thread has for itself
     replicas, below = Replicas.of(plan, job, job.batch_size), job.parameters[:begin].copy()
 
     def interrupted():
@@ -104,10 +130,12 @@ def test_an_interrupt_leaves_the_weights_after_the_last_step(done):
     assert not job.state[:, :begin].any()
 
 
-def test_a_gradient_after_training_is_of_the_weights_in_the_flat_buffer():
+@pytest.mark.parametrize("settings", [GROUPS, PIECES])
+def test_a_gradient_after_training_is_of_the_weights_in_the_flat_buffer(settings):
     """The same plan serves both: the replicas are of no use to a gradient that is stored."""
-    jobs = [make_job(threads=threads, batch_size=16) for threads in (1, 2)]
+    batch = settings["batch_size"]
+    jobs = [make_job(4 * batch, threads, **settings) for threads in (1, 2)]
     for job in jobs:
-        fused.train(job, np.arange(70), 0, 0, np.full((3, 3), [0.01, 0.0, 0.0]))
-    one, two = (fused.gradients(job, np.arange(16))[1] for job in jobs)
+        fused.train(job, np.arange(4 * batch), 0, 0, np.full((3, 3), [0.01, 0.0, 0.0]))
+    one, two = (fused.gradients(job, np.arange(batch))[1] for job in jobs)
     np.testing.assert_array_equal(one, two)
