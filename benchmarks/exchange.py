@@ -12,6 +12,7 @@ from fastnn.kernels.buffers import panels_of
 from fastnn.kernels.narrow import row_step
 from fastnn.kernels.plan import (
     BEGIN,
+    BLOCKS,
     END,
     FROM_PANEL,
     GRANULES,
@@ -51,7 +52,7 @@ class Exchange:
         self.by_units = bool(by_units.py_func(plan.words, TRAIN, threads))
         self.once = pay(plan, fit.job, self.batch)
         if self.once:
-            self.counts = {SAMPLES: pieces} if pieces else {ROWS: groups}
+            self.counts = {SAMPLES: pieces} if pieces else {ROWS: int(plan.words[BLOCKS])}
         else:
             self.counts = {SAMPLES: int(granules.py_func(plan.words, SAMPLES, TRAIN, self.batch, threads)),
                            ROWS: int(plan.words[GRANULES])}  # fmt: skip
@@ -72,7 +73,7 @@ class Exchange:
         """Weights, and Z of the first layer, that others made; then what a gradient is formed from.
 
         That is either the gradients of others' pieces, or inputs and deltas of others' samples. Where a step is one
-        phase, these gradients, or Z, are all there is.
+        phase, these gradients, or Z of others' halves of the columns, are all there is.
         """
         if self.words[PIECES]:
             others = self.counts[SAMPLES] - len(self._share(SAMPLES, thread))
@@ -83,7 +84,8 @@ class Exchange:
             everything = sum((below + 1) * panels_of(above) for below, above in pairwise(self.widths))
             return {SAMPLES: everything - weights, ROWS: others * self._of_a_piece(rows)}
         if self.once:
-            return {ROWS: int((~self._first_outputs(thread)).sum())}
+            others = self.counts[ROWS] - len(self._share(ROWS, thread))
+            return {ROWS: others * panels_of(self.widths[1]) * self.batch}
         rows = self._rows[self._share(ROWS, thread)]
         samples, made = self._samples(thread), self._first_outputs(thread)
         weights, formed = [], 0
@@ -123,8 +125,7 @@ class Exchange:
         """Of which panels of the first layer, and which samples, it makes Z in a phase of its own (panels, B)."""
         panels, groups = panels_of(self.widths[1]), int(self.words[GROUPS])
         made = np.zeros((panels, self.batch), bool)
-        kind = ROWS if self.once else UNITS  # a granule of either is a group
-        for number in self._share(kind, thread) if self.by_units else ():
+        for number in self._share(UNITS, thread) if self.by_units else ():
             group, half = (number, 0) if self.words[SPARSE] else divmod(number, HALVES)
             begin, end = (0, self.batch) if self.words[SPARSE] else (
                 self.batch * half // HALVES, self.batch * (half + 1) // HALVES

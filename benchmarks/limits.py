@@ -11,8 +11,8 @@ What a step on all threads takes longer than its share of one thread's is lost. 
 - apart: the work of all threads, done by one, takes longer than one thread's own (or less long), as it is cut in other
   pieces;
 - twice: what each thread does for itself. Where threads share the units of the first layer, it takes all inputs, here
-  of one batch again and again, which a near cache holds; and, where a step is one phase, it does all layers above, or
-  adds up all pieces' gradients and updates all weights;
+  of one batch again and again, which a near cache holds; where a step is one phase, it does all layers above the first,
+  or adds up all pieces' gradients and updates all weights;
 - phases: that many phases with nothing to do in them, of two threads;
 - lines: two cores that do nothing else hand over as many cache lines as a thread takes over, all at once in a phase.
   More than a cache holds, as of the largest net, come from further off on one thread too.
@@ -87,7 +87,7 @@ def repeated(fit: Fit, exchange: Exchange) -> float:
     batch_of, rates = (plan.at_words, batch), (int(still.ctypes.data),)
     taken = (*batch_of, int(order.ctypes.data))
     all_do = {
-        "take": (exchange.by_units, taken),
+        "take": (exchange.by_units and not exchange.once, taken),
         "above": (exchange.by_units and exchange.once, (*taken, *rates)),
         "update": (not exchange.by_units and exchange.once, (*batch_of, *rates)),
     }

@@ -37,7 +37,7 @@ from fastnn.kernels.plan import (
     PIECES,
     prepare,
 )
-from fastnn.kernels.share import GRADIENT
+from fastnn.kernels.share import BOTH, GRADIENT
 from fastnn.kernels.simd import doubles, words
 from fastnn.layers import LANES as PANEL
 
@@ -94,7 +94,7 @@ def _update(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-
 
 @part
 def _lists(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
-    sparse.unpack(job, NOTHING, NOTHING, size, NOTHING, size, at_order, scratch)
+    sparse.unpack(job, NOTHING, NOTHING, size, NOTHING, size, at_order, scratch, np.int64(BOTH))
 
 
 @part

@@ -31,7 +31,6 @@ from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_BARRIER,
     BLOCK,
-    GROUPS,
     NARROW,
     OF_LAYER,
     PIECES,
@@ -41,8 +40,18 @@ from fastnn.kernels.plan import (
     prepare,
     take_apart,
 )
-from fastnn.kernels.replicas import Replicas, add_up_pieces, fetch_pieces, pay, step_above, table_of, update_own
+from fastnn.kernels.replicas import (
+    Replicas,
+    add_up_pieces,
+    fetch_pieces,
+    forward_halves,
+    pay,
+    step_above,
+    table_of,
+    update_own,
+)
 from fastnn.kernels.share import (
+    BOTH,
     GRADIENT,
     KINDS,
     PREDICT,
@@ -87,9 +96,9 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
         whole()
         job, phase = words(at_job), np.int64(0)
         barrier, store = job[AT_BARRIER], stores(job, mode)
-        # the step whose batch this thread has taken for itself, that whose values it has sorted, and that for which it
-        # has updated weights of its own
-        shared, taken, sorted_ = by_units(job, mode, threads), -1, -1
+        # the step whose batch this thread has taken for itself, and which halves of its columns, if it is sparse; that
+        # whose values it has sorted, and that for which it has updated weights of its own
+        shared, taken, listed, sorted_ = by_units(job, mode, threads), -1, np.int64(0), -1
         once, updated = at_once(job, mode, threads), -1
         by_lists = job[SPARSE] and not job[PIECES]
         by_columns = by_lists and not job[SCATTERED]
@@ -104,7 +113,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                 count = granules_at_once(job, kind, s) if once else granules(job, kind, mode, size, threads)
                 if count < 1:
                     continue
-                mine, groups = np.int64(0), np.int64(0)
+                mine, halves = np.int64(0), np.int64(0)
                 for turn in range(threads):  # its own share, then what others have left
                     while True:
                         first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
@@ -112,10 +121,14 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                             break
                         of_first = kind == ROWS and granule_of(own, first)[OF_LAYER] == 0
                         needed = of_first and (shared or (by_lists and threads > 1))
-                        if taken != s and (kind == UNITS or needed):
-                            take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread))
+                        wanted = (1 << last) - (1 << first) if once else BOTH
+                        if (kind == UNITS or needed) and (taken != s or wanted & ~listed):
+                            listed = np.int64(wanted | (listed if taken == s else 0))
+                            take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread), listed)
                             taken = s
-                        if kind == UNITS:
+                        if kind == UNITS and once:
+                            forward_halves(own, thread, wanted, size)
+                        elif kind == UNITS:
                             over_units(own, thread, first, last, size)
                         elif kind == SAMPLES:
                             left, before = samples - begin - size, begin - batch
@@ -141,7 +154,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                                 sorted_ = s
                             over_rows(own, thread, first, last, size, store, hyper)
                             if once:
-                                groups |= (1 << last) - (1 << first)
+                                halves |= wanted
                         else:
                             if not scaled:
                                 scale, scaled = clip_scale(job), True
@@ -150,12 +163,11 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     if once and kind == ROWS:
                         if turn < threads - 1:
                             continue
-                        if groups and s + 1 < steps:  # before it accounts for them
-                            take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread))
-                            taken = s + 1
-                            for group in range(job[GROUPS]):
-                                if groups >> group & 1:
-                                    over_units(after, thread, group, group + 1, next_size)
+                        if halves and s + 1 < steps:  # before it accounts for them
+                            take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread),
+                                       halves)  # fmt: skip
+                            taken, listed = s + 1, halves
+                            forward_halves(after, thread, halves, next_size)
                     if finish(barrier, thread, threads, phase, mine, count):
                         break
                 # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
@@ -164,8 +176,9 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                     sparse.sort_by_column(job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread))
                     sorted_ = s
                 if shared and not once and kind == ROWS and mine > 0 and s + 1 < steps:
-                    take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread))
-                    taken = s + 1
+                    take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread),
+                               np.int64(BOTH))  # fmt: skip
+                    taken, listed = s + 1, np.int64(BOTH)
                 if wait(barrier, threads, phase, count):
                     return stamp
                 phase += 1
@@ -202,10 +215,10 @@ def _call(
     plan = prepare(job, batch, mode < GRADIENT)
     plan.totals[:] = sums
     arguments = (mode, plan.at_words, order.ctypes.data, order.size, batch, epoch, step, hyper.ctypes.data, len(hyper))
-    with plan.apart.moved(job) if mode == TRAIN and plan.apart is not None else AT_HOME as moved:
+    once = mode == TRAIN and len(hyper) > 1 and pay(plan, job, batch)
+    with plan.apart.moved(job) if mode == TRAIN and plan.apart is not None and not once else AT_HOME as moved:
         if moved:
             take_apart(plan)
-        once = mode == TRAIN and len(hyper) > 1 and pay(plan, job, batch)
         with _replicas(plan, job, batch).used(plan, job) if once else AT_HOME:
             team.in_threads(kernel, job.threads, arguments, plan.state)
     plan.given.clear()  # who waits for its next call must not keep the data of another epoch

@@ -64,9 +64,9 @@ from fastnn.kernels.plan import (
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import UPDATE_CODES, sum_apart, update
-from fastnn.kernels.share import GRADIENT, granule_of
-from fastnn.kernels.simd import TILE_ROWS, WIDTH, add_rows, doubles, fetch_panel, floats, words
+from fastnn.kernels.rows import UPDATE_CODES, add_rows, sum_apart, update
+from fastnn.kernels.share import BOTH, GRADIENT, granule_of
+from fastnn.kernels.simd import TILE_ROWS, WIDTH, doubles, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -156,8 +156,8 @@ def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-
         if layer == 0 and job[SPARSE]:  # of one panel, so that a row of tiles is one of the matrix
             if fresh:
                 dense.clear(sums, PANEL * rows)
-            sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, sums, np.int64(PANEL), F(1),
-                                    scratch)  # fmt: skip
+            sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, np.int64(BOTH), sums,
+                                    np.int64(PANEL), F(1), scratch)  # fmt: skip
             add_rows(1, w[AT_DELTAS] + FLOAT * PANEL * first, job[JUMP], samples, scratch[ROW])
             total, row = floats(sums + FLOAT * PANEL * w[INPUTS]), floats(scratch[ROW])
             for j in range(PANEL):
@@ -258,12 +258,15 @@ def sparse_rows(job, granule, size, store, hyper, scratch):  # type: ignore[no-u
     w, plain, inputs = layer_of(job, 0), descends(job, store, hyper), layer_of(job, 0)[INPUTS]
     first, last, p, n = granule[BEGIN], min(granule[END], inputs), granule[FROM_PANEL], granule[OF_PANELS]
     weights, stride = sparse.weights_of(job, granule[OF_GROUP]), sparse.stride_of(job, granule[OF_GROUP])
+    # of a scattered gradient a granule has all rows, or those of a half of the columns, the last of which has the bias
+    halves = (1 if first == 0 else 0) + (2 if granule[END] > inputs else 0)
     if job[SCATTERED] and plain and job[IN_PLACE]:
-        sparse.scatter_gradient(job, w, p, n, np.int64(0), size, weights, stride, F(-hyper[RATE]), scratch)
+        sparse.scatter_gradient(job, w, p, n, np.int64(0), size, halves, weights, stride, F(-hyper[RATE]), scratch)
     elif job[SCATTERED]:
-        dense.clear(scratch[SUMS], inputs * PANEL * n)
-        sparse.scatter_gradient(job, w, p, n, np.int64(0), size, scratch[SUMS], PANEL * n, F(1), scratch)
-        pass_on_group(job, granule, np.int64(0), inputs, scratch[SUMS], store, hyper)
+        sums = scratch[SUMS] + FLOAT * first * PANEL * n
+        dense.clear(sums, (last - first) * PANEL * n)
+        sparse.scatter_gradient(job, w, p, n, np.int64(0), size, halves, scratch[SUMS], PANEL * n, F(1), scratch)
+        pass_on_group(job, granule, first, last - first, sums, store, hyper)
     elif plain:
         weights += FLOAT * stride * first
         sparse.descend_columns(job, w, first, last, p, n, weights, stride, F(hyper[RATE]), scratch)

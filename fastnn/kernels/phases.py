@@ -59,7 +59,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.reading import spread
 from fastnn.kernels.rows import activate, drop
-from fastnn.kernels.share import GRADIENT, PREDICT
+from fastnn.kernels.share import BOTH, GRADIENT, PREDICT
 from fastnn.kernels.simd import doubles, floats, ints, words
 from fastnn.layers import LANES as PANEL
 
@@ -234,13 +234,14 @@ def expand_all(job, first, last, begin, end, epoch, training, at_order, scratch)
 
 
 @part
-def take_batch(job, size, begin, end, epoch, at_order, scratch):  # type: ignore[no-untyped-def]
-    """The inputs of a batch, all of them, as this thread needs them for its units of the first layer.
+def take_batch(job, size, begin, end, epoch, at_order, scratch, halves):  # type: ignore[no-untyped-def]
+    """The inputs of a batch, as this thread needs them for its units of the first layer.
 
-    Of the order's `end` places those from `begin` on are the batch; rows behind it are fetched.
+    Of the order's `end` places those from `begin` on are the batch; rows behind it are fetched. Of sparse inputs it
+    takes some halves of the columns.
     """
     if job[SPARSE]:
-        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, end, at_order, scratch)
+        sparse.unpack(job, np.int64(0), np.int64(0), size, begin, end, at_order, scratch, halves)
     else:
         expand_all(job, np.int64(0), size, begin, end, epoch, True, at_order, scratch)
 
@@ -277,7 +278,7 @@ def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_o
             w = layer_of(job, layer)
             out = job[AT_OUTPUTS] if layer == layers - 1 else layer_of(job, layer + 1)[AT_INPUTS]
             if layer == 0 and not ready and job[SPARSE]:
-                sparse.unpack(job, first, start, stop, begin, end, at_order, scratch)
+                sparse.unpack(job, first, start, stop, begin, end, at_order, scratch, np.int64(BOTH))
                 sparse.forward(job, w, start, stop, np.int64(0), job[GROUPS], out, scratch)
             elif layer > 0 or not ready:
                 if layer == 0:

@@ -18,6 +18,7 @@ from fastnn.kernels.apart import Apart
 from fastnn.kernels.barrier import state_words
 from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.job import Job
+from fastnn.kernels.listing import halves_of
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES, FLOATS, LISTS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
@@ -63,7 +64,7 @@ _place, JOB_WORDS = count(), 55
     GROUPS,  # of the first layer's panels, which threads, if there are as many, share out; 0: they share out samples
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
-    BLOCKS,
+    BLOCKS,  # where the gradient is scattered, two: halves, whose sums are kept apart
     FINEST,  # samples that a thread claims at least
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
     AT_PIECES,  # float32 (PIECES, SIZE): their gradients
@@ -83,7 +84,7 @@ _place, JOB_WORDS = count(), 55
     AT_GRADIENT,  # float32 (size,)
     AT_SQUARES,  # float64 (SQUARES,): sums of squares of parts of the gradient
     SQUARES,
-    AT_FIRST_Z,  # where units of the first layer put its Z
+    AT_FIRST_Z,  # where units of the first layer put its Z; or halves of its columns theirs, one behind the other
     AT_REPLICAS,  # of each thread two tables of its own of all these words, for a call; 0: none (kernels/replicas.py)
     STEPS_DONE,  # of a call, by a thread in the first of whose tables it is
     AT_ABOVE,  # its parameters above the first layer, and their state: float32 (ABOVE,)
@@ -168,6 +169,7 @@ class Plan:
     gradient: np.ndarray
     layers: np.ndarray  # the table of their words
     granules: np.ndarray
+    edges: np.ndarray  # of the blocks of columns
     places: np.ndarray  # of the groups, in the flat buffers
     alike: bool  # whether all inputs have one scale
     apart: Apart | None
@@ -310,10 +312,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         groups = panels_of(widths[1])  # of one panel each
     own_inputs = not is_sparse and 1 < threads <= groups
     parts = [cut(panels_of(widths[1]), groups, group) for group in range(groups)]
-    # a gradient that is scattered goes through all of a sample's columns at once: so blocks, which depend on the number
-    # of threads, cut no list whose even and odd values are summed apart
-    assert PANELS_APART <= cost.SCATTERED_PANELS
-    edges = edges_of(widths[0], max(end - begin for begin, end in parts) if is_sparse and not scattered else 0)
+    most_panels = max((end - begin for begin, end in parts), default=0) if is_sparse else 0
+    edges = halves_of(widths[0]) if scattered else edges_of(widths[0], most_panels)
     granules, squares_of = granules_of(widths, threads, 0 if pieces else groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
     widest = max(net.strides)
@@ -370,6 +370,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         aligned_zeros(0 if everything else net.size),
         table,
         granules,
+        edges,
         group_places,
         not np.ptp(net.scale),
         None,

@@ -33,7 +33,7 @@ from fastnn.kernels.plan import (
     SUMS,
     TILE,
 )
-from fastnn.kernels.share import TRAIN, granule_of
+from fastnn.kernels.share import BOTH, TRAIN, granule_of
 from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDE_UNITS, WIDTH, doubles, tile_by_samples, tile_by_units, words
 from fastnn.layers import LANES as PANEL
 
@@ -139,8 +139,8 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
                 p, n = sparse.group_of(job, w, group)
                 if job[SCATTERED]:
                     dense.clear(scratch[SUMS], w[INPUTS] * PANEL * n)
-                    sparse.scatter_gradient(job, w, p, n, np.int64(0), samples, scratch[SUMS], PANEL * n, np.float32(1),
-                                            scratch)  # fmt: skip
+                    sparse.scatter_gradient(job, w, p, n, np.int64(0), samples, np.int64(BOTH), scratch[SUMS],
+                                            PANEL * n, np.float32(1), scratch)  # fmt: skip
                     continue
                 for k in range(0, w[INPUTS], COLUMNS):
                     sparse.sum_columns(job, w, k, min(k + COLUMNS, w[INPUTS]), p, n, scratch[TILE], scratch)
@@ -150,7 +150,7 @@ def make_sparse_gradient(stamp: int, cache: bool) -> Any:
 
 
 def make_take(stamp: int, cache: bool) -> Any:
-    """What each thread does for itself where threads share the units of the first layer, which it needs all inputs for.
+    """What each thread does for itself where threads share units of the first layer, which it needs all inputs for.
 
     It takes the batch, the first of the order, whose address stands before the times; and where the gradient of sparse
     inputs is summed by columns, it sorts them.
@@ -161,7 +161,7 @@ def make_take(stamp: int, cache: bool) -> Any:
         whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
-            take_batch(job, samples, np.int64(0), samples, np.int64(0), at_order, scratch)
+            take_batch(job, samples, np.int64(0), samples, np.int64(0), at_order, scratch, np.int64(BOTH))
             if job[SPARSE] and not job[SCATTERED]:
                 sparse.sort_by_column(job, layer_of(job, 0), samples, np.int64(0), at_order, scratch)
         return stamp

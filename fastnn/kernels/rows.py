@@ -15,7 +15,7 @@ from fastnn import rng
 from fastnn.kernels.compiling import part
 from fastnn.kernels.elementary import exp, expm1, normal, sigmoid, softplus, tanh
 from fastnn.kernels.families import family
-from fastnn.kernels.simd import floats
+from fastnn.kernels.simd import PANELS_AT_ONCE, floats
 from fastnn.kernels.vectors import (
     F32,
     I32,
@@ -237,6 +237,23 @@ update = family(
 
 
 # ---------------------------------------------------------------- sums of gradients
+
+
+def _add_rows(b: Any, size: int, at_from: Any, jump: Any, count: Any, at_out: Any) -> None:
+    columns = [at(b, at_from, b.mul(jump, word(p))) for p in range(size)]
+
+    def add(i: Any, old: list[Any]) -> list[Any]:
+        place = b.mul(i, word(PANEL))
+        rows = [vector for column in columns for vector in load(b, row_of(b, at(b, column, place)))]
+        return [b.fadd(o, row) for o, row in zip(old, rows, strict=True)]
+
+    sums = repeat(b, count, 1, [ir.Constant(VECTOR, None)] * (size * PARTS), add)
+    store(b, sums, [pointer for p in range(size) for pointer in row_of(b, at(b, at_out, PANEL * p))])
+
+
+# (size, source, jump, count, out): the sum of `count` rows, of `size` panels `jump` apart; those of out stand next to
+# each other.
+add_rows = family("at_from jump count at_out", range(1, PANELS_AT_ONCE + 1), _add_rows)
 
 
 def _sum_apart(b: Any, size: int, at_from: Any, apart: Any, many: Any, count: Any, step: Any, at_to: Any) -> None:

@@ -9,6 +9,7 @@ from fastnn.kernels.plan import (
     AT_NUMBERS,
     AT_REPLICAS,
     BLOCK,
+    BLOCKS,
     CLIP_NORM,
     FINEST,
     GRANULE_WORDS,
@@ -25,6 +26,7 @@ WORD = 8  # bytes
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
 UNITS, SAMPLES, ROWS, STORED = 0, 1, 2, 3  # the kinds of phases, in the order of a step
 KINDS = 4
+BOTH = 3  # halves of the columns, one a bit; where there are other blocks, all of them
 EACH = 4  # granules of samples for each of several threads, at most
 
 
@@ -65,10 +67,13 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
 
 @part
 def granules_at_once(job, kind, step):  # type: ignore[no-untyped-def]
-    """The same where a step is one phase: of pieces, or of groups, whose Z is made in the step before, but once."""
+    """The same where a step is one phase: of pieces, or of halves of the columns.
+
+    Z of the first layer, but of the first step, is made in the step before.
+    """
     if job[PIECES]:
         return job[PIECES] if kind == SAMPLES else 0
-    return job[GROUPS] if kind == ROWS or (kind == UNITS and step == 0) else 0
+    return job[BLOCKS] if kind == ROWS or (kind == UNITS and step == 0) else 0
 
 
 @part

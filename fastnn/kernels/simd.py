@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.kernels.compiling import intrinsic
+from fastnn.kernels.cost import SCATTERED_PANELS
 from fastnn.kernels.families import family
 from fastnn.kernels.vectors import (
     CONTRACT,
@@ -327,14 +328,19 @@ def _sum(b: Any, count: Any, index: Any, value: Any, columns: list[Any], stride:
 
 def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
             count: Any, at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any, at_out: Any,
-            out_jump: Any, *, ways: int = 1) -> None:  # fmt: skip
-    columns = _panels(b, at_matrix, size, word(PANEL))
+            out_jump: Any, *, ways: int = 0) -> None:  # fmt: skip
+    columns, zero = _panels(b, at_matrix, size, word(PANEL)), ir.Constant(VECTOR, None)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         start, out = inside
         rows = [pointer for row in _panels(b, start, size, start_jump) for pointer in row_of(b, row)]
         index, value = at(b, at_int_index, first), at(b, at_value, first)
-        sums = _sum(b, length, index, value, columns, stride, load(b, rows), ways)
+        sums = load(b, rows)
+        if ways:
+            found = _sum(b, length, index, value, columns, stride, [zero] * len(sums), ways)
+            sums = [b.fadd(o, v) for o, v in zip(sums, found, strict=True)]
+        else:
+            sums = _sum(b, length, index, value, columns, stride, sums)
         store(b, sums, [pointer for row in _panels(b, out, size, out_jump) for pointer in row_of(b, row)])
         return [at(b, start, start_step), at(b, out, PANEL)]
 
@@ -342,7 +348,7 @@ def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: A
 
 
 def _gather_apart(b: Any, size: int, *arguments: Any) -> None:
-    _gather(b, size, *arguments, ways=2)
+    _gather(b, size % PANEL, *arguments, ways=2 if size < PANEL else 1)
 
 
 def _column_sums(b: Any, size: int, at_int_pairs: Any, at_int_bounds: Any, count: Any, at_matrix: Any, jump: Any,
@@ -392,31 +398,17 @@ def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: 
     _each_list(b, count, at_int_first, at_int_last, step, [at_rows], turn)
 
 
-def _add_rows(b: Any, size: int, at_from: Any, jump: Any, count: Any, at_out: Any) -> None:
-    columns = _panels(b, at_from, size, jump)
-
-    def add(i: Any, old: list[Any]) -> list[Any]:
-        place = b.mul(i, word(PANEL))
-        rows = [vector for column in columns for vector in load(b, row_of(b, at(b, column, place)))]
-        return [b.fadd(o, row) for o, row in zip(old, rows, strict=True)]
-
-    sums = repeat(b, count, 1, [ir.Constant(VECTOR, None)] * (size * PARTS), add)
-    store(b, sums, [pointer for row in _panels(b, at_out, size, word(PANEL)) for pointer in row_of(b, row)])
-
-
-# (size, source, jump, count, out): the sum of `count` rows, of `size` panels `jump` apart; those of out stand next to
-# each other.
-add_rows = family("at_from jump count at_out", range(1, PANELS_AT_ONCE + 1), _add_rows)
-
 # Lists of columns and values: the part of a sample's that counts begins at first[step * i] and ends at last[step * i],
 # for i < count.
 # (size, index, value, first, last, step, count, matrix, stride, start, start_step, start_jump, out, out_jump): `size`
 # panels of out = start + sum of value times row of the matrix. A start's panels lie `start_jump` apart, those of out
-# `out_jump`; the starts `start_step`. The second form sums the rows with even and odd numbers apart: for few panels.
+# `out_jump`; the starts `start_step`. The second form sums the rows from zero, those with even and odd numbers apart,
+# and adds start at the end; or, where there are more panels, PANEL + m for m of them, all rows together.
 _GATHER = ("at_int_index at_value at_int_first at_int_last step count at_matrix stride at_start start_step start_jump "
             "at_out out_jump")  # fmt: skip
 gather = family(_GATHER, range(1, PANELS_AT_ONCE + 1), _gather)
-gather_apart = family(_GATHER, range(1, PANELS_APART + 1), _gather_apart)
+_ONE_WAY = [PANEL + size for size in range(1, PANELS_AT_ONCE + 1) if PANELS_APART < SCATTERED_PANELS]
+gather_apart = family(_GATHER, [*range(1, PANELS_APART + 1), *_ONE_WAY], _gather_apart)
 
 # (size, index, value, first, last, step, count, rows, jump, matrix, stride, scale): row index of the matrix += value *
 # scale * the sample's row, in `size` panels `jump` apart.

@@ -3,7 +3,7 @@
 A sample's values are listed with their columns, block of columns by block, by each thread for itself: that takes less
 than waiting for another core's lists. Forward, a list picks rows of W; back, the lists of a batch either scatter the
 deltas into rows of the gradient, or its values are sorted by column, and each column's samples pick rows of the deltas.
-In training threads share out the units: so a core's part of W stays in its cache.
+In training threads share out the units, or halves of the columns: so a core's part of W stays in its cache.
 """
 
 import numpy as np
@@ -34,6 +34,8 @@ from fastnn.kernels.plan import (
     LISTED,
     PAIRS,
     PANELS,
+    ROW,
+    SCATTERED,
     STARTS,
     VALUE,
 )
@@ -56,13 +58,15 @@ FLOAT, WORD = 4, 8  # bytes
 
 
 @part
-def copy_list(job, row, starts, scratch):  # type: ignore[no-untyped-def]
-    """List a row of the data that is a list already, scaled, block by block of columns."""
+def copy_list(job, row, starts, scratch, first, last):  # type: ignore[no-untyped-def]
+    """List a row of the data that is a list already, scaled, of blocks first..last of columns."""
     edges, begins, scale, start = words(job[AT_EDGES]), words(job[AT_X_STARTS]), floats(job[AT_SCALE]), ints(starts)
     columns, values, index, value = ints(job[AT_X_COLUMNS]), floats(job[AT_X]), ints(scratch[INDEX]), scratch[VALUE]
-    place, q, last, listed = np.int64(start[0]), begins[row], begins[row + 1], floats(value)
-    for block in range(job[BLOCKS]):
-        while q < last and columns[q] < edges[block + 1]:
+    place, q, end, listed = np.int64(start[first]), begins[row], begins[row + 1], floats(value)
+    while first > 0 and q < end and columns[q] < edges[first]:
+        q += 1
+    for block in range(first, last):
+        while q < end and columns[q] < edges[block + 1]:
             index[place], listed[place] = columns[q], values[q] * scale[columns[q]]
             place += 1
             q += 1
@@ -70,23 +74,30 @@ def copy_list(job, row, starts, scratch):  # type: ignore[no-untyped-def]
 
 
 @part
-def unpack(job, origin, first, last, begin, end, at_order, scratch):  # type: ignore[no-untyped-def]
+def blocks_of(job, halves):  # type: ignore[no-untyped-def]
+    """The blocks of columns, from which to which, that are some halves of them."""
+    return np.int64(0 if halves & 1 else 1), job[BLOCKS] if halves & 2 else np.int64(1)
+
+
+@part
+def unpack(job, origin, first, last, begin, end, at_order, scratch, halves):  # type: ignore[no-untyped-def]
     """List the values that are not zero, scaled, of samples first..last of the batch that begins at `begin`.
 
-    The lists follow each other, from that of sample `origin` on. Rows to come are fetched, up to place `end` of the
-    order.
+    The lists, of some halves of the columns, follow each other from that of sample `origin` on. Rows to come are
+    fetched, up to place `end` of the order.
     """
     edges, blocks = words(job[AT_EDGES]), job[BLOCKS]
+    from_block, to_block = blocks_of(job, halves)
     for i in range(first, last):
         starts = scratch[STARTS] + FLOAT * i * (blocks + 1)
-        ints(starts)[0] = ints(starts)[-1] if i > origin else 0
+        ints(starts)[from_block] = ints(starts)[to_block - blocks - 1] if i > origin else 0
         if job[INPUT] == LISTS:
-            copy_list(job, words(at_order)[begin + i], starts, scratch)
+            copy_list(job, words(at_order)[begin + i], starts, scratch, from_block, to_block)
             continue
         inputs = edges[blocks]
         x = row_at(job, inputs, at_order, begin + i)
         fetched = row_at(job, inputs, at_order, later(job, inputs, begin + i, end))
-        for block in range(blocks):
+        for block in range(from_block, to_block):
             list_values(job[LISTED], x, fetched, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX],
                         scratch[VALUE], starts + FLOAT * block)  # fmt: skip
 
@@ -111,6 +122,12 @@ def group_of(job, w, group):  # type: ignore[no-untyped-def]
 
 
 @part
+def gather_size(w, panels):  # type: ignore[no-untyped-def]
+    """The size of `gather_apart` for some panels: how their sums are kept apart depends on all that a layer has."""
+    return panels if w[PANELS] <= PANELS_APART else PANEL + panels
+
+
+@part
 def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type: ignore[no-untyped-def]
     """Z of samples first..last, which have been listed, for some groups of units; in panels at `out`."""
     jump, blocks, inputs = job[JUMP], job[BLOCKS], w[INPUTS]
@@ -118,29 +135,44 @@ def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type:
     for group in range(begin_group, end_group):
         p, panels = group_of(job, w, group)
         z, columns, stride = out + FLOAT * (p * jump + PANEL * first), weights_of(job, group), stride_of(job, group)
-        for block in range(blocks):
+        for turn in range(blocks):
+            block = blocks - 1 - turn if job[SCATTERED] else turn  # of two halves the last one has the bias
             begin, step, apart = columns + FLOAT * inputs * stride, 0, PANEL  # the bias, then what is there already
-            if block:
+            if turn:
                 begin, step, apart = z, PANEL, jump
             here = starts + FLOAT * block
-            if w[PANELS] <= PANELS_APART:
-                gather_apart(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first,
-                             columns, stride, begin, step, apart, z, jump)  # fmt: skip
+            if job[SCATTERED]:
+                gather_apart(gather_size(w, panels), scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1,
+                             last - first, columns, stride, begin, step, apart, z, jump)  # fmt: skip
             else:
                 gather(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first, columns,
                        stride, begin, step, apart, z, jump)  # fmt: skip
 
 
 @part
-def scatter_gradient(job, w, p, panels, first, samples, matrix, stride, scale, scratch):  # type: ignore[no-untyped-def]
+def forward_half(job, w, samples, half, out, scratch):  # type: ignore[no-untyped-def]
+    """What a half of the columns gives to Z of a batch's samples, in panels at `out`; the last one with the bias."""
+    blocks, stride, columns = job[BLOCKS], stride_of(job, 0), weights_of(job, 0)
+    starts, begin, apart = scratch[STARTS] + FLOAT * half, columns + FLOAT * w[INPUTS] * stride, PANEL
+    if half < blocks - 1:
+        begin, apart = scratch[ROW], 0
+        for j in range(PANEL):
+            floats(begin)[j] = F(0)
+    gather_apart(gather_size(w, w[PANELS]), scratch[INDEX], scratch[VALUE], starts, starts + FLOAT, blocks + 1, samples,
+                 columns, stride, begin, 0, apart, out, job[JUMP])  # fmt: skip
+
+
+@part
+def scatter_gradient(job, w, p, panels, first, samples, halves, matrix, stride, scale, scratch):  # type: ignore[no-untyped-def]
     """Add `scale` times what `samples` samples from `first` on give to the gradient to the rows of a matrix.
 
-    Of `panels` panels from p on.
+    Of `panels` panels from p on, and some halves of the columns.
     """
+    from_block, to_block = blocks_of(job, halves)
     deltas = w[AT_DELTAS] + FLOAT * (p * job[JUMP] + PANEL * first)
     starts = scratch[STARTS] + FLOAT * first * (job[BLOCKS] + 1)
-    scatter(panels, scratch[INDEX], scratch[VALUE], starts, starts + FLOAT * job[BLOCKS], job[BLOCKS] + 1, samples,
-            deltas, job[JUMP], matrix, stride, scale)  # fmt: skip
+    scatter(panels, scratch[INDEX], scratch[VALUE], starts + FLOAT * from_block, starts + FLOAT * to_block,
+            job[BLOCKS] + 1, samples, deltas, job[JUMP], matrix, stride, scale)  # fmt: skip
 
 
 @part

@@ -31,11 +31,11 @@ def test_one_thread_takes_over_nothing():
 
 
 def test_of_a_step_of_one_phase():
-    """784-30-10, batch 10: each thread has a panel of the 30 units, and needs the other's Z of all samples."""
+    """784-30-10, batch 10: each thread has half of the columns, and needs the other's Z: two panels of all samples."""
     found = exchange((784, 30, 10), 10, 2, 0.2)
     assert found.by_units
     assert found.counts == {ROWS: 2}
-    assert found.lines() == {ROWS: 10}
+    assert found.lines() == {ROWS: 2 * 10}
 
 
 def test_by_units_of_a_sparse_layer(monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fastnn.data.compressed import Compressed
 from fastnn.kernels import fused, reference
 from fastnn.kernels.job import Examples, Job
 from fastnn.kernels.plan import SPARSE
@@ -15,7 +16,14 @@ WIDE = [Input(40, 1 / 255), Dense(33, "gelu"), Dropout(0.3), Dense(18, "relu"), 
 NARROW = [Input(40, 1 / 255), Dense(6, "gelu"), Dense(3, "relu"), Dense(5, "softmax")]
 
 
-def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, layers: list = WIDE, **settings: object) -> Job:
+def make_job(
+    samples: int = 70,
+    threads: int = 1,
+    sparse: bool = True,
+    layers: list = WIDE,
+    compressed: bool = False,
+    **settings: object,
+) -> Job:
     rng = np.random.default_rng(5)
     architecture = Architecture.of(layers)
     parameters = aligned_zeros(architecture.size)
@@ -24,7 +32,12 @@ def make_job(samples: int = 70, threads: int = 1, sparse: bool = True, layers: l
         b[...] = rng.normal(0, 0.1, b.shape)
     X = rng.integers(1, 256, (samples, 40), np.uint8)
     X[rng.random(X.shape) < (0.8 if sparse else 0.0)] = 0
-    examples = Examples(X, rng.integers(0, 5, samples).astype(np.int32), None, rng.random(samples).astype(np.float32))
+    rows: np.ndarray | Compressed = X
+    if compressed:
+        rows = Compressed.of(pytest.importorskip("scipy.sparse").csr_array(X.astype(np.float32)))
+    examples = Examples(
+        rows, rng.integers(0, 5, samples).astype(np.int32), None, rng.random(samples).astype(np.float32)
+    )
     return Job(architecture, parameters, examples, threads=threads, **settings)  # type: ignore[arg-type]
 
 

@@ -19,6 +19,7 @@ NETS = {
     "one layer": GROUPS | {"layers": [INPUTS, Dense(33, "softmax")]},
     "two": GROUPS | {"layers": [INPUTS, Dense(64, "tanh"), Dense(5, "softmax")]},
     "three, of whole panels": GROUPS | {"layers": [INPUTS, Dense(48, "relu"), Dense(16, "relu"), Dense(5, "softmax")]},
+    "lists": GROUPS | {"compressed": True},
     "pieces of samples side by side": PIECES,
     "pieces of units side by side": PIECES | {"layers": [INPUTS, Dense(20, "relu"), Dense(5, "softmax")]},
     "pieces of sparse inputs": PIECES | {"layers": [INPUTS, Dense(16, "tanh"), Dense(5, "softmax")], "sparse": True},
