@@ -243,7 +243,7 @@ def take_batch(job, size, begin, end, epoch, at_order, scratch, halves):  # type
     if job[SPARSE]:
         sparse.unpack(job, np.int64(0), np.int64(0), size, begin, end, at_order, scratch, halves)
     else:
-        expand_all(job, np.int64(0), size, begin, end, epoch, True, at_order, scratch)
+        expand_all(job, np.int64(0), size, begin, end, epoch, np.bool_(True), at_order, scratch)
 
 
 @part

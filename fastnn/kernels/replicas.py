@@ -136,9 +136,9 @@ def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_o
     for p in range(panels):
         place, other = FLOAT * p * own[JUMP], FLOAT * panels * own[JUMP]
         add_z(own[AT_FIRST_Z] + place + other, own[AT_FIRST_Z] + place, PANEL * size, z + place)
-    over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, True)
+    over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, np.bool_(True))
     copy_above(own, after)
-    over_rows(after, thread, own[BLOCKS], own[GRANULES], size, False, hyper)  # behind those of the halves
+    over_rows(after, thread, own[BLOCKS], own[GRANULES], size, np.bool_(False), hyper)  # behind those of the halves
     store_long(steps_of(job, thread), step + 1)
 
 
@@ -148,7 +148,7 @@ def update_own(job, thread, threads, step, size, hyper):  # type: ignore[no-unty
     own, after = table_of(job, thread, step), table_of(job, thread, step + 1)
     catch_up(job, thread, threads, step)
     copy_above(own, after)
-    over_rows(own, thread, np.int64(0), own[GRANULES], size, False, hyper)
+    over_rows(own, thread, np.int64(0), own[GRANULES], size, np.bool_(False), hyper)
     store_long(steps_of(job, thread), step + 1)
 
 
