@@ -42,7 +42,7 @@ class Exchange:
     counts : dict
         The granules of each kind of phase (UNITS, SAMPLES, ROWS) that a step has.
     by_units : bool
-        Whether threads share the units of the first layer.
+        Whether threads share the units of the first layer; or, where a step is one phase, its columns.
     """
 
     def __init__(self, fit: Fit, threads: int):

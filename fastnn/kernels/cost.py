@@ -18,8 +18,9 @@ BLOCK_BYTES = 80 * 2**10
 # once, but no sums are zeroed and read. Epoch of 784-30-10, batch 10, one thread: 57 ms instead of 81.
 IN_PLACE = 32
 
-# Panels of units up to which the gradient is summed sample by sample. Epochs on one thread at batch 32, so and by
-# columns: 784-64-10 62 and 69 ms, 784-128-10 116 and 105 (AVX-512).
+# Panels of units up to which the gradient is summed sample by sample (and Z in two halves of the columns, that two
+# threads can share). Epochs on one thread at batch 32, so and by columns: 784-64-10 62 and 69 ms, 784-128-10 116 and
+# 105 (AVX-512).
 SCATTERED_PANELS = 4
 
 # Values that a column has, of 64 samples, from which on bytes are sorted by columns many at once, not one by one: that
@@ -32,11 +33,11 @@ WORTH_A_RUN = 4
 # 784-2500-2000-..., batch 256, 1.58 s and 1.52, 784-800-800-10 1.12 and 1.09 (an Intel server).
 DELTA_BYTES = 2**18
 
-# Of the layers above a first one that threads share by units: multiply-adds of vectors in a step, and what else takes
-# as long, up to which each thread does all of them for itself (kernels/replicas.py). At batch 10, 32 and 100 this count
-# in thousands, and the time of a step so by that of three phases, two threads: 784-30-10 [1.9, 0.80], [6, 0.97] and
-# [19, 0.96]; 784-30-30-10 [4, 0.65], [14, 0.74] and [44, 1.01]; 784-64-64-10 [13, 0.59], [40, 0.77] and [126, 1.06].
-REPEATED = 2**15
+# Of the layers above a first one whose columns two threads share: multiply-adds of vectors in a step, and what else
+# takes as long, up to which each thread does all of them for itself (kernels/replicas.py). This count in thousands, and
+# the time of a step so by that of three phases, in which units are shared: at batch 32 and 100 784-30-10 [6, 0.74] and
+# [19, 0.84], 784-64-64-10 [40, 0.76] and [126, 0.93]; at batch 100 784-30-30-10 [44, 0.87].
+REPEATED = 2**17
 
 # Parameters, times the pieces of a batch that have gradients of their own, up to which each thread adds up all of them
 # for itself, and updates all weights. In thousands, and the time of a step so by that of two phases, two threads:

@@ -28,12 +28,13 @@ from fastnn.kernels.vectors import (
 
 
 def halves_of(inputs: int) -> np.ndarray:
-    """Where the two halves of the columns begin whose sums are kept apart (3,): the first is the larger one.
+    """Where the two halves of the columns begin whose sums are kept apart (3,): the other one has the bias to do.
 
-    The other has the bias; and what reads 64 columns at a time takes no more turns than for all at once.
+    784 columns as 416 and 368: an epoch of 784-30-10, batch 10, took 0.93 of the time by groups of units; as 400 and
+    384 it took 0.95.
     """
-    step = 32 if inputs >= 128 else 8
-    return np.array([0, min(inputs, (inputs // 2 // step + 1) * step), inputs])
+    step = 8 if inputs >= 64 else 1  # so many are listed at a time
+    return np.array([0, -(-53 * inputs // (100 * step)) * step, inputs])
 
 
 # ---------------------------------------------------------------- row by row
@@ -64,7 +65,7 @@ def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, l
     short = ir.IntType(16)
     packed, places = b.alloca(BYTE, CHUNK + MANY), b.alloca(short, CHUNK + MANY)
     numbers, zero = ir.Constant(many, list(range(MANY))), ir.Constant(many, None)
-    scale = broadcast(b, b.load(at(b, at_scale, first)))
+    scale = broadcast(b, b.load(at_scale))
     bits = ir.VectorType(ir.IntType(1), MANY)
     compress = function(b, f"llvm.x86.avx512.mask.compress.v{MANY}i8", many, [many, many, bits])
 

@@ -134,7 +134,7 @@ def over_samples(job, first, last, size, begin, left, weight, at_order, scratch)
 
 @part
 def row_step(w):  # type: ignore[no-untyped-def]
-    """The floats from row to row of a layer's gradient of a piece: none to spare, so cores exchange fewer lines."""
+    """The floats from row to row of a layer's gradient of a piece: few to spare, so that cores exchange few lines."""
     return w[OUTPUTS] if w[OUTPUTS] <= SUMMED else np.int64(PANEL)
 
 

@@ -235,7 +235,7 @@ def expand_all(job, first, last, begin, end, epoch, training, at_order, scratch)
 
 @part
 def take_batch(job, size, begin, end, epoch, at_order, scratch, halves):  # type: ignore[no-untyped-def]
-    """The inputs of a batch, as this thread needs them for its units of the first layer.
+    """The inputs of a batch, as this thread needs them for its units of the first layer, or its columns.
 
     Of the order's `end` places those from `begin` on are the batch; rows behind it are fetched. Of sparse inputs it
     takes some halves of the columns.

@@ -22,7 +22,7 @@ from fastnn.kernels.listing import halves_of
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES, FLOATS, LISTS
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
-from fastnn.kernels.simd import PANELS_APART, PANELS_AT_ONCE, WIDTH
+from fastnn.kernels.simd import MOST_PANELS, PANELS_APART, PANELS_AT_ONCE, WIDTH
 from fastnn.kernels.threads import is_narrow, shares_units
 from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
@@ -87,7 +87,7 @@ _place, JOB_WORDS = count(), 55
     AT_FIRST_Z,  # where units of the first layer put its Z; or halves of its columns theirs, one behind the other
     AT_REPLICAS,  # of each thread two tables of its own of all these words, for a call; 0: none (kernels/replicas.py)
     STEPS_DONE,  # of a call, by a thread in the first of whose tables it is
-    AT_ABOVE,  # its parameters above the first layer, and their state: float32 (ABOVE,)
+    AT_ABOVE,  # the parameters that it has for itself, and their state: float32 (ABOVE,)
     ABOVE,
 ) = (next(_place) for _ in range(JOB_WORDS))
 
@@ -324,7 +324,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         DELTA: widest,
         TARGETS: max(widest, PANEL * BLOCK),
         SHARES: BLOCK + PANEL,
-        SUMS: widths[0] * PANEL * PANELS_AT_ONCE if scattered else 0,
+        SUMS: widths[0] * PANEL * MOST_PANELS if scattered else 0,
         FIRST_INPUTS: panels_of(widths[0] + 1) * jump if own_inputs else 0,
         INDEX: most,
         VALUE: most,
@@ -437,6 +437,7 @@ def _fill_in(plan: Plan, job: Job) -> None:
     plan.words[: AT_FIRST_STATE_2 + 1] = [
         *(*map(_address, given), kind, listed, UPDATE_CODES[job.optimizer], seed, _address(plan.places), *kept, *kept)
     ]
+    plan.words[AT_REPLICAS] = 0  # which an interrupt may have left
     plan.layers[:, AT_W] = parameters + 4 * plan.layers[:, OFFSET]
     plan.layers[0, ROW_STEP], plan.layers[0, PANEL_STEP] = plan.layers[0, STRIDE], PANEL
     classes = 2 if job.architecture.loss == "binary_cross_entropy" else job.architecture.widths[-1]

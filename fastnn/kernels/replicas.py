@@ -68,7 +68,7 @@ from fastnn.kernels.plan import (
     Plan,
 )
 from fastnn.kernels.share import TRAIN
-from fastnn.kernels.simd import PANELS_AT_ONCE, copy_panel, fetch_panel, floats, words
+from fastnn.kernels.simd import copy_panel, fetch_panel, floats, words
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 
@@ -179,7 +179,7 @@ class Replicas:
     above : float32 array (threads, 2, 1 + slots, n)
         Those weights, and the optimiser's state.
     places : dict
-        Which of the words differ from the job's: addresses that broadcast to (threads, 2).
+        Which of the words differ from the job's: what they are, mostly addresses, broadcasts to (threads, 2).
     places_of_layers : dict
         The same of the layers' words, of the last k of them: addresses that broadcast to (threads, 2, k).
     kept : list
@@ -269,7 +269,6 @@ class Replicas:
             yield
         finally:
             bring_back(pairs[done.argmax()][done.max() % 2])
-            plan.words[AT_REPLICAS] = 0
 
 
 def _addresses(array: np.ndarray, axes: int) -> np.ndarray:
@@ -288,13 +287,13 @@ def above_first(job: Job) -> int:
 def pay(plan: Plan, job: Job, batch: int) -> bool:
     """Whether a step of training is one phase, in which threads have weights of their own.
 
-    There is no norm of a gradient to be known first, and a call should have more than one step. A half of the columns
-    goes through all units at once.
+    There is no norm of a gradient to be known first, and a call should have more than one step. Halves of the columns
+    are work for two threads, where threads can share units too (one panel alone was not tried).
     """
     net, words = job.architecture, plan.words
     if job.threads == 1 or job.clip_norm:
         return False
     if words[PIECES]:
         return cost.updating_pays(net.size, int(words[PIECES]))
-    at_once = job.threads <= words[GROUPS] and panels_of(net.widths[1]) <= PANELS_AT_ONCE
-    return bool(words[SCATTERED] and at_once) and cost.repeating_pays(net.widths[1:], batch)
+    by_halves = words[SCATTERED] and job.threads <= min(words[GROUPS], words[BLOCKS])
+    return bool(by_halves) and cost.repeating_pays(net.widths[1:], batch)

@@ -1,6 +1,6 @@
-"""What the fused kernels do to runs of floats: activations, updates, dropout. Each a row in a table.
+"""What the fused kernels do to runs of floats: activations and updates, each a row in a table; sums, and dropout.
 
-The formulas and their sources stand in kernels/functions.py and reference.py. Each row is a formula on vectors, and
+The formulas and their sources stand in kernels/functions.py and reference.py. A row is a formula on vectors, and
 becomes a loop of its own; the code of a row picks it at run time, so a network is data and everything is compiled once.
 Runs are whole vectors: what lies beyond the last unit is padding.
 """
@@ -15,7 +15,7 @@ from fastnn import rng
 from fastnn.kernels.compiling import part
 from fastnn.kernels.elementary import exp, expm1, normal, sigmoid, softplus, tanh
 from fastnn.kernels.families import family
-from fastnn.kernels.simd import PANELS_AT_ONCE, floats
+from fastnn.kernels.simd import MOST_PANELS, floats
 from fastnn.kernels.vectors import (
     F32,
     I32,
@@ -253,7 +253,7 @@ def _add_rows(b: Any, size: int, at_from: Any, jump: Any, count: Any, at_out: An
 
 # (size, source, jump, count, out): the sum of `count` rows, of `size` panels `jump` apart; those of out stand next to
 # each other.
-add_rows = family("at_from jump count at_out", range(1, PANELS_AT_ONCE + 1), _add_rows)
+add_rows = family("at_from jump count at_out", range(1, MOST_PANELS + 1), _add_rows)
 
 
 def _sum_apart(b: Any, size: int, at_from: Any, apart: Any, many: Any, count: Any, step: Any, at_to: Any) -> None:

@@ -58,6 +58,7 @@ PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
 # Panels that the sparse loops sum at once. With eight, two threads took 184 ms for an epoch of 784-256-128-64-10, batch
 # 100, so 172 (AVX-512).
 PANELS_AT_ONCE = min(6, CHAINS // PARTS)
+MOST_PANELS = max(PANELS_AT_ONCE, SCATTERED_PANELS)  # of a granule of sparse rows: a half of the columns has them all
 
 # ---------------------------------------------------------------- dense tiles
 
@@ -407,13 +408,13 @@ def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: 
 _GATHER = ("at_int_index at_value at_int_first at_int_last step count at_matrix stride at_start start_step start_jump "
             "at_out out_jump")  # fmt: skip
 gather = family(_GATHER, range(1, PANELS_AT_ONCE + 1), _gather)
-_ONE_WAY = [PANEL + size for size in range(1, PANELS_AT_ONCE + 1) if PANELS_APART < SCATTERED_PANELS]
+_ONE_WAY = [PANEL + size for size in range(1, SCATTERED_PANELS + 1) if PANELS_APART < SCATTERED_PANELS]
 gather_apart = family(_GATHER, [*range(1, PANELS_APART + 1), *_ONE_WAY], _gather_apart)
 
 # (size, index, value, first, last, step, count, rows, jump, matrix, stride, scale): row index of the matrix += value *
 # scale * the sample's row, in `size` panels `jump` apart.
 scatter = family("at_int_index at_value at_int_first at_int_last step count at_rows jump at_matrix stride x_scale",
-                  range(1, PANELS_AT_ONCE + 1), _scatter)  # fmt: skip
+                  range(1, MOST_PANELS + 1), _scatter)  # fmt: skip
 
 # (size, pairs, bounds, count, matrix, jump, out, stride, rate): for `count` columns, whose samples, each with its value
 # behind it, lie between `bounds`, the sum of value times row of the matrix, whose panels lie `jump` apart: row k of

@@ -7,9 +7,9 @@ import pytest
 
 from fastnn.data.compressed import Compressed
 from fastnn.kernels import fused, reference
+from fastnn.kernels.cost import SCATTERED_PANELS
 from fastnn.kernels.job import Examples, Job
 from fastnn.kernels.plan import SPARSE
-from fastnn.kernels.simd import PANELS_APART
 from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
 
 WIDE = [Input(40, 1 / 255), Dense(33, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
@@ -128,7 +128,7 @@ def test_nor_does_a_pass(monkeypatch, mode, order):
 
 
 def test_the_input_form_changes_no_bit():
-    wide = Dense(16 * PANELS_APART + 1, "gelu")  # narrower layers sum values with even and odd numbers apart
+    wide = Dense(16 * SCATTERED_PANELS + 1, "gelu")  # narrower ones sum halves, and even and odd numbers, apart
     sparse, dense = (make_job(layers=[WIDE[0], wide, *WIDE[2:]]) for _ in range(2))
     rows = np.arange(50)
     dense.examples.density = 1.0

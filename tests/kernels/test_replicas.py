@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fastnn.kernels import cost, fused
+from fastnn.kernels import cost, fused, replicas
 from fastnn.kernels.compiling import kernel
 from fastnn.kernels.families import whole
+from fastnn.kernels.listing import halves_of
 from fastnn.kernels.plan import AT_REPLICAS, STEPS_DONE, prepare
 from fastnn.kernels.replicas import Replicas, catch_up, pay
 from fastnn.kernels.simd import words
@@ -13,13 +14,13 @@ from fastnn.layers import Architecture, Dense, Input
 from tests.kernels.test_fused import NARROW, WIDE, make_job, trained
 
 INPUTS = Input(40, 1 / 255)
-GROUPS = {"layers": WIDE, "batch_size": 16}
+HALVES = {"layers": WIDE, "batch_size": 16}
 PIECES = {"layers": NARROW, "sparse": False, "batch_size": 140}
 NETS = {
-    "one layer": GROUPS | {"layers": [INPUTS, Dense(33, "softmax")]},
-    "two": GROUPS | {"layers": [INPUTS, Dense(64, "tanh"), Dense(5, "softmax")]},
-    "three, of whole panels": GROUPS | {"layers": [INPUTS, Dense(48, "relu"), Dense(16, "relu"), Dense(5, "softmax")]},
-    "lists": GROUPS | {"compressed": True},
+    "one layer": HALVES | {"layers": [INPUTS, Dense(33, "softmax")]},
+    "two": HALVES | {"layers": [INPUTS, Dense(64, "tanh"), Dense(5, "softmax")]},
+    "three, of whole panels": HALVES | {"layers": [INPUTS, Dense(48, "relu"), Dense(16, "relu"), Dense(5, "softmax")]},
+    "lists": HALVES | {"compressed": True},
     "pieces of samples side by side": PIECES,
     "pieces of units side by side": PIECES | {"layers": [INPUTS, Dense(20, "relu"), Dense(5, "softmax")]},
     "pieces of sparse inputs": PIECES | {"layers": [INPUTS, Dense(16, "tanh"), Dense(5, "softmax")], "sparse": True},
@@ -27,16 +28,22 @@ NETS = {
 
 
 def is_used(threads, **settings):
-    job = make_job(threads=threads, **GROUPS | settings)
+    job = make_job(threads=threads, **HALVES | settings)
     return pay(prepare(job, job.batch_size, False), job, job.batch_size)
+
+
+def pay_for_any(threads):
+    """However many, where they are more than one."""
+    return lambda plan, job, batch: job.threads == threads
 
 
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("steps", [4, 5, 4.4])  # an even number, an odd one, and a last batch that is smaller
 @pytest.mark.parametrize("threads", [2, 3])
-def test_no_bit_depends_on_it(threads, steps, net):
+def test_no_bit_depends_on_it(monkeypatch, threads, steps, net):
     settings = NETS[net] | {"samples": int(steps * NETS[net]["batch_size"])}
-    assert is_used(threads, **settings)
+    assert is_used(2, **settings)
+    monkeypatch.setattr(fused, "pay", pay_for_any(threads))
     one, many = trained(1, **settings), trained(threads, **settings)
     assert one[0] == many[0]
     np.testing.assert_array_equal(one[1], many[1])
@@ -46,13 +53,13 @@ def test_no_bit_depends_on_it(threads, steps, net):
 @pytest.mark.parametrize(
     "settings",
     [
-        GROUPS | {"layers": NETS["two"]["layers"], "samples": 2000, "batch_size": 2},
+        HALVES | {"layers": NETS["two"]["layers"], "samples": 2000, "batch_size": 2},
         PIECES | {"samples": 64 * 1000, "batch_size": 128},
     ],
 )
-def test_many_threads_of_which_some_are_always_late(settings):
+def test_many_threads_of_which_some_are_always_late(monkeypatch, settings):
     """More than there are CPUs: the steps are so short that hardly a thread takes part in all of them."""
-    assert is_used(4, **settings)
+    monkeypatch.setattr(fused, "pay", pay_for_any(4))
     one, many = trained(1, **settings), trained(4, **settings)
     assert one[0] == many[0]
     np.testing.assert_array_equal(one[1], many[1])
@@ -61,9 +68,10 @@ def test_many_threads_of_which_some_are_always_late(settings):
 def test_only_where_it_may_be_and_what_is_above_is_little(monkeypatch):
     assert is_used(2)
     assert not is_used(1)
+    assert not is_used(3)  # of halves
     assert not is_used(2, sparse=False)
     assert not is_used(2, clip_norm=1.0)  # the whole norm must be known before any row is applied
-    assert not is_used(2, layers=[WIDE[0], Dense(16, "relu"), Dense(5, "softmax")])  # one panel, not two to share
+    assert not is_used(2, layers=[WIDE[0], Dense(16, "relu"), Dense(5, "softmax")])  # one panel
     assert not is_used(2, layers=[WIDE[0], Dense(300, "relu"), Dense(5, "softmax")])  # sorted by columns, in ranges
     monkeypatch.setattr(cost, "REPEATED", 0)
     assert not is_used(2)
@@ -84,7 +92,7 @@ def run(at_job, thread, threads, step):
     catch_up(words(at_job), thread, threads, step)
 
 
-@pytest.mark.parametrize("settings", [GROUPS, PIECES])
+@pytest.mark.parametrize("settings", [HALVES, PIECES])
 @pytest.mark.parametrize(("done", "step", "source"), [
     ((3, 1, 3), 3, 0), ((4, 0, 1), 3, 0), ((2, 1, 4), 3, 2), ((1, 3, 1), 3, None), ((0, 0, 0), 0, None)
 ])  # fmt: skip
@@ -92,38 +100,37 @@ def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source, 
     """Thread 1 takes part in a step; a thread that has made as many steps, or one more, has its weights."""
     job = make_job(threads=3, **settings)
     plan = prepare(job, job.batch_size, False)
-    replicas = Replicas.of(plan, job, job.batch_size)
-    with replicas.used(plan, job):
-        replicas.words[:, 0, STEPS_DONE] = done
+    made = Replicas.of(plan, job, job.batch_size)
+    with made.used(plan, job):
+        made.words[:, 0, STEPS_DONE] = done
         for thread in range(3):
-            replicas.above[thread] = np.array([10, 20]).reshape(2, 1, 1) + thread
+            made.above[thread] = np.array([10, 20]).reshape(2, 1, 1) + thread
         run(plan.words.ctypes.data, 1, 3, step)
-        found = replicas.above[1].copy()
+        found = made.above[1].copy()
     parity = step % 2
     assert (found[parity] == 10 * (parity + 1) + (1 if source is None else source)).all()
     assert (found[1 - parity] == 10 * (2 - parity) + 1).all()
 
 
-@pytest.mark.parametrize("settings", [GROUPS, PIECES])
+@pytest.mark.parametrize("settings", [HALVES, PIECES])
 @pytest.mark.parametrize("done", [(2, 3), (4, 1)])
 def test_an_interrupt_leaves_the_weights_after_the_last_step(done, settings):
     state = np.zeros((2, Architecture.of(settings["layers"]).size), np.float32)
     job = make_job(threads=2, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
     plan, net = prepare(job, job.batch_size, False), job.architecture
     begin = 0 if settings is PIECES else net.weight_offsets[1]  # of the weights that each thread has for itself
-    replicas, below = Replicas.of(plan, job, job.batch_size), job.parameters[:begin].copy()
+    made, below = Replicas.of(plan, job, job.batch_size), job.parameters[:begin].copy()
 
     def interrupted():
-        with replicas.used(plan, job):
+        with made.used(plan, job):
             assert plan.words[AT_REPLICAS]
-            np.testing.assert_array_equal(replicas.above[1, 0, 0], job.parameters[begin:])
-            replicas.above[...] = np.array([[1, 2], [3, 4]]).reshape(2, 2, 1, 1) + np.array([0, 10, 20]).reshape(3, 1)
-            replicas.words[:, 0, STEPS_DONE] = done
+            np.testing.assert_array_equal(made.above[1, 0, 0], job.parameters[begin:])
+            made.above[...] = np.array([[1, 2], [3, 4]]).reshape(2, 2, 1, 1) + np.array([0, 10, 20]).reshape(3, 1)
+            made.words[:, 0, STEPS_DONE] = done
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert not plan.words[AT_REPLICAS]
     found = {(2, 3): 4, (4, 1): 1}[done]
     assert (job.parameters[begin:] == found).all()
     assert (job.state[:, begin:] == [[found + 10], [found + 20]]).all()
@@ -131,7 +138,7 @@ def test_an_interrupt_leaves_the_weights_after_the_last_step(done, settings):
     assert not job.state[:, :begin].any()
 
 
-@pytest.mark.parametrize("settings", [GROUPS, PIECES])
+@pytest.mark.parametrize("settings", [HALVES, PIECES])
 def test_a_gradient_after_training_is_of_the_weights_in_the_flat_buffer(settings):
     """The same plan serves both: the replicas are of no use to a gradient that is stored."""
     batch = settings["batch_size"]
@@ -140,3 +147,24 @@ def test_a_gradient_after_training_is_of_the_weights_in_the_flat_buffer(settings
         fused.train(job, np.arange(4 * batch), 0, 0, np.full((3, 3), [0.01, 0.0, 0.0]))
     one, two = (fused.gradients(job, np.arange(batch))[1] for job in jobs)
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("settings", [HALVES, PIECES])
+def test_an_interrupt_while_weights_are_copied_back_leaves_no_replicas_behind(monkeypatch, settings):
+    """The next step, alone in its call, changes the weights in the flat buffer."""
+    job = make_job(4 * settings["batch_size"], 2, **settings)
+    order, steps = np.arange(len(job.examples)), np.full((2, 3), [0.01, 0.0, 0.0])
+    with monkeypatch.context() as patched:
+        patched.setattr(replicas, "bring_back", lambda pairs: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fused.train(job, order, 0, 0, steps)
+    before = job.parameters.copy()
+    fused.train(job, order, 0, 2, steps[:1])
+    assert (job.parameters != before).any()
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 3, 17, 40, 63, 64, 100, 128, 784, 1000])
+def test_halves_of_the_columns(inputs):
+    begin, middle, end = halves_of(inputs)
+    assert (begin, end) == (0, inputs)
+    assert inputs / 2 <= middle <= min(inputs, 0.53 * inputs + 8)
