@@ -123,7 +123,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
                         needed = of_first and (shared or (by_lists and threads > 1))
                         wanted = (1 << last) - (1 << first) if once else BOTH
                         if (kind == UNITS or needed) and (taken != s or wanted & ~listed):
-                            listed = np.int64(wanted | (listed if taken == s else 0))
+                            listed = np.int64(wanted)
                             take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread), listed)
                             taken = s
                         if kind == UNITS and once:
