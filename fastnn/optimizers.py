@@ -51,7 +51,14 @@ class Optimizer(Choice):
         -------
         float64 array (S, 2)
         """
-        return np.stack([rates, np.zeros(len(rates))], axis=1)
+        return _side_by_side(rates, 0.0)
+
+
+def _side_by_side(first: np.ndarray, second: np.ndarray | float) -> np.ndarray:
+    """Two columns. NumPy's `stack` took 20 us before an epoch of 2 ms: much that no cache held any more."""
+    found = np.empty((len(first), 2))
+    found[:, 0], found[:, 1] = first, second
+    return found
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ class RMSprop(Optimizer):
 
     def coefficients(self, rates: np.ndarray, step: int) -> np.ndarray:
         """The rate and epsilon as they are. Parameters and Returns as of `Optimizer.coefficients`."""
-        return np.stack([rates, np.full(len(rates), self.epsilon)], axis=1)
+        return _side_by_side(rates, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ class Adam(Optimizer):
         """
         t = step + 1.0 + np.arange(len(rates))
         root = np.sqrt(1 - self.beta2**t)
-        return np.stack([rates * root / (1 - self.beta1**t), self.epsilon * root], axis=1)
+        return _side_by_side(rates * root / (1 - self.beta1**t), self.epsilon * root)
 
 
 @dataclass(frozen=True)

@@ -415,9 +415,9 @@ def take_apart(plan: Plan) -> None:
         row[[AT_W, ROW_STEP, PANEL_STEP]] = plan.words[AT_FIRST], PANEL, PANEL * (row[INPUTS] + 1)
 
 
-def _address(array: np.ndarray | None) -> int:
-    """Where an array begins; 0 for none."""
-    return 0 if array is None else array.ctypes.data
+def address_of(array: np.ndarray | None) -> int:
+    """Where an array begins; 0 for none. Behind a step's data, `array.ctypes` took 14 us."""
+    return 0 if array is None else int(array.__array_interface__["data"][0])
 
 
 def _fill_in(plan: Plan, job: Job) -> None:
@@ -431,11 +431,13 @@ def _fill_in(plan: Plan, job: Job) -> None:
     labels = None if examples.labels is None else np.ascontiguousarray(examples.labels, np.int32)
     given = [*X, labels, examples.targets, examples.weights]
     listed = ALIKE if kind == BYTES and plan.alike else kind
-    parameters, slots = _address(job.parameters), [*map(_address, job.state), 0, 0][:2]
+    parameters, slots = address_of(job.parameters), [*map(address_of, job.state), 0, 0][:2]
     seed = job.seed - (job.seed >> 63 << 64)  # as a word has it
     kept = parameters, *slots
     plan.words[: AT_FIRST_STATE_2 + 1] = [
-        *(*map(_address, given), kind, listed, UPDATE_CODES[job.optimizer], seed, _address(plan.places), *kept, *kept)
+        *(*map(address_of, given), kind, listed, UPDATE_CODES[job.optimizer], seed, address_of(plan.places)),
+        *kept,
+        *kept,
     ]
     plan.words[AT_REPLICAS] = 0  # which an interrupt may have left
     plan.layers[:, AT_W] = parameters + 4 * plan.layers[:, OFFSET]

@@ -255,7 +255,8 @@ class Replicas:
     def used(self, plan: Plan, job: Job) -> Iterator[None]:
         """Let the step work so for a while; whatever happens, what it made of the parameters is back in the end."""
         flat = [values[self.begin :] for values in (job.parameters, *job.state)]
-        self.above[:, 0] = flat
+        for slot, values in enumerate(flat):
+            self.above[:, 0, slot] = values
         self.words[..., :JOB_WORDS], self.layers[...] = plan.words, plan.layers
         for word, places in self.places.items():
             self.words[..., word] = places
@@ -263,12 +264,12 @@ class Replicas:
             self.layers[..., self.layers.shape[2] - places.shape[-1] :, word] = places
         self.words[..., STEPS_DONE] = 0
         plan.words[AT_REPLICAS] = self.words.ctypes.data
-        done = self.words[:, 0, STEPS_DONE]
-        pairs = [[list(zip(made, flat, strict=True)) for made in by_turns] for by_turns in self.above]
         try:
             yield
         finally:
-            bring_back(pairs[done.argmax()][done.max() % 2])
+            done = self.words[:, 0, STEPS_DONE].tolist()  # numbers: NumPy's `argmax` and `max` took 0.1 ms here
+            last = self.above[done.index(max(done)), max(done) % 2]
+            bring_back(list(zip(last, flat, strict=True)))
 
 
 def _addresses(array: np.ndarray, axes: int) -> np.ndarray:
