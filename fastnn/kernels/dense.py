@@ -7,6 +7,7 @@ order of its index, whatever the tiles: so neither tiles nor threads change a bi
 import numpy as np
 
 from fastnn.kernels.compiling import part
+from fastnn.kernels.panels import copy_panel, fetch_panel, transpose_panel
 from fastnn.kernels.plan import (
     AT_DELTAS,
     AT_W,
@@ -22,17 +23,16 @@ from fastnn.kernels.plan import (
     TILE,
 )
 from fastnn.kernels.simd import (
+    FETCHING_ROWS,
     TILE_ROWS,
     WIDE_ROWS,
     WIDE_UNITS,
     WIDTH,
-    copy_panel,
-    fetch_panel,
     floats,
     tile_by_samples,
     tile_by_units,
     tile_descent,
-    transpose_panel,
+    tile_fetching,
 )
 from fastnn.layers import LANES as PANEL
 
@@ -88,16 +88,19 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
                 right, right_step, right_jump = scratch[PACKED], PANEL, PANEL * DEPTH
             later = min(WIDTH, end - p - panels)  # panels, of which each tile fetches a part
             for tile in range(tiles):
-                for q in range(panels, panels + later):
-                    place = (k + rows // tiles * tile) * step + q * across
-                    fetch_panel(1, weights + FLOAT * place, step, rows // tiles)
                 i, stop = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
                 z = out + FLOAT * (p * jump + PANEL * i)
                 start, apart, start_jump = weights + FLOAT * depth * step, 0, across
                 if k > 0:
                     start, apart, start_jump = z, PANEL, jump
-                left = inputs + FLOAT * (k // PANEL * jump + PANEL * i)
-                size = tile_size(stop - i, panels)
+                left, size = inputs + FLOAT * (k // PANEL * jump + PANEL * i), tile_size(stop - i, panels)
+                coming = weights + FLOAT * ((k + rows * tile // tiles) * step + panels * across)
+                if later == WIDTH and stop - i >= FETCHING_ROWS:
+                    tile_fetching(size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z,
+                                  jump, coming, step)  # fmt: skip
+                    continue
+                for q in range(later):
+                    fetch_panel(1, coming + FLOAT * q * across, step, rows // tiles)
                 tile_by_samples(
                     size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z, jump
                 )

@@ -8,6 +8,7 @@ import numpy as np
 from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.cost import DELTA_BYTES
+from fastnn.kernels.panels import fetch_panel
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
@@ -66,7 +67,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.rows import UPDATE_CODES, add_rows, sum_apart, update
 from fastnn.kernels.share import BOTH, GRADIENT, granule_of
-from fastnn.kernels.simd import TILE_ROWS, WIDTH, doubles, fetch_panel, floats, words
+from fastnn.kernels.simd import TILE_ROWS, WIDTH, doubles, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32

@@ -1,9 +1,10 @@
 """The rows of the data that a batch is made of, for one thread. `job` are the job's words (kernels/plan.py)."""
 
 from fastnn.kernels.compiling import part
+from fastnn.kernels.panels import fetch_panel
 from fastnn.kernels.plan import AT_X, INPUT
 from fastnn.kernels.reading import BYTES, MOST
-from fastnn.kernels.simd import fetch_panel, words
+from fastnn.kernels.simd import words
 
 FLOAT, LINE = 4, 64  # bytes; of a cache line
 # Bytes that the row to be fetched lies behind the present one: no CPU foresees the order of shuffled batches.

@@ -7,8 +7,8 @@ from llvmlite import ir
 
 from fastnn.kernels import cpu
 from fastnn.kernels.families import family
+from fastnn.kernels.panels import BYTE, fetch
 from fastnn.kernels.reading import ALIKE, FLOATS
-from fastnn.kernels.simd import BYTE, fetch
 from fastnn.kernels.vectors import (
     F32,
     I32,

@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.inputs import take_row
-from fastnn.kernels.losses import hits, judge
+from fastnn.kernels.losses import hits, judge, mark
 from fastnn.kernels.plan import (
     ACTIVATED,
     ACTIVATION,
@@ -112,11 +112,8 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
     for p in range((units + PANEL - 1) // PANEL):
         at = FLOAT * (p * jump + PANEL * first)
         a, factor = above[AT_INPUTS] + at, w[AT_DELTAS] + at
-        n, alpha = units - PANEL * p, number_of(job, layer, ARGUMENT)
-        if n < PANEL:
-            activate(w[ACTIVATION], samples, n, a, factor, alpha)
-        else:
-            activate(w[ACTIVATION], 1, PANEL * samples, a, factor, alpha)
+        n = min(units - PANEL * p, PANEL)
+        activate(w[ACTIVATION], samples, n, a, factor, number_of(job, layer, ARGUMENT))
         if training and threshold:
             for i in range(samples):
                 r, here = order[begin + first + i], FLOAT * PANEL * i
@@ -127,12 +124,12 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
 
 
 @fast
-def take_targets(job, rows, samples, bits, units, t):  # type: ignore[no-untyped-def]
-    """The targets of some rows of the data, at t: unit by unit, 2**bits samples side by side.
+def take_targets(job, at_rows, samples, bits, units, at_t):  # type: ignore[no-untyped-def]
+    """The targets of rows of the data, whose numbers are at `at_rows`: unit by unit, 2**bits samples side by side.
 
     The last sample stands in for those that the last group of samples lacks.
     """
-    t, labels, targets = floats(t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
+    rows, t, labels, targets = words(at_rows), floats(at_t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
     side_by_side, given, labelled = 1 << bits, job[AT_TARGETS] != 0, job[AT_LABELS] != 0
     places = (samples + side_by_side - 1) >> bits << bits
     if given:
@@ -140,19 +137,19 @@ def take_targets(job, rows, samples, bits, units, t):  # type: ignore[no-untyped
             row, at = rows[min(i, samples - 1)], (i >> bits << bits) * units + (i & (side_by_side - 1))
             for o in range(units):
                 t[at + side_by_side * o] = targets[units * row + o]
-        return
-    for j in range(units * places):
-        t[j] = F(0)
-    if labelled:
-        for i in range(places):
-            label = labels[rows[min(i, samples - 1)]]
-            t[(i >> bits << bits) * units + (i & (side_by_side - 1)) + side_by_side * label] = F(1)
+    elif labelled and bits > 0:
+        mark(1, job[AT_LABELS], at_rows, samples, units, at_t)
+    else:
+        for j in range(units * places):
+            t[j] = F(0)
+        if labelled:
+            t[labels[rows[0]]] = F(1)
 
 
 @part
 def activate_group(w, a, d, alpha):  # type: ignore[no-untyped-def]
     """Z at `a` becomes f(Z), and d f'(Z), where 16 samples lie side by side."""
-    activate(w[ACTIVATION], 1, PANEL * w[OUTPUTS], a, d, alpha)
+    activate(w[ACTIVATION], w[OUTPUTS], PANEL, a, d, alpha)
 
 
 @part
@@ -167,7 +164,9 @@ def judge_samples(job, w, alpha, samples, slot, mode, z, t, d, share):  # type: 
             for i in range(0, samples, PANEL):
                 activate_group(w, z + FLOAT * PANEL * i, d + FLOAT * PANEL * i, alpha)
         else:
-            activate(w[ACTIVATION], samples, units, z, d, alpha)
+            for o in range(0, units, PANEL):  # panels of one sample, if there are several
+                at = FLOAT * PANEL * (o // PANEL)
+                activate(w[ACTIVATION], samples, min(units - o, PANEL), z + at, d + at, alpha)
     judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + here, job[AT_HITS] + here, mode == PREDICT,
           job[NARROW], F(1.0 - smoothing), F(smoothing / numbers[SMOOTHING_CLASSES]))  # fmt: skip
 
@@ -188,12 +187,12 @@ def finish_outputs(job, first, last, begin, weight, mode, at_order, scratch):  #
         share[i] = beyond
     z, d = job[AT_OUTPUTS] + FLOAT * PANEL * first, w[AT_DELTAS] + FLOAT * PANEL * first
     if panels == 1:
-        take_targets(job, rows, last - first, np.int64(PANEL_BITS), units, t)
+        take_targets(job, at_order + WORD * (begin + first), last - first, np.int64(PANEL_BITS), units, t)
         judge_samples(job, w, alpha, last - first, slot, mode, z, t, d, scratch[SHARES])
         return
     row, delta = floats(scratch[ROW]), floats(scratch[DELTA])
     for i in range(last - first):  # a sample's panels side by side for a while
-        take_targets(job, words(at_order + WORD * (begin + first + i)), np.int64(1), np.int64(0), units, t)
+        take_targets(job, at_order + WORD * (begin + first + i), np.int64(1), np.int64(0), units, t)
         for p in range(panels):
             source = floats(z + FLOAT * (p * jump + PANEL * i))
             for j in range(PANEL):

@@ -6,7 +6,7 @@ from typing import Any
 from llvmlite import ir
 
 from fastnn.kernels.families import family
-from fastnn.kernels.simd import BYTE, fetch
+from fastnn.kernels.panels import BYTE, fetch
 from fastnn.kernels.vectors import (
     CONTRACT,
     F32,

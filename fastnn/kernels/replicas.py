@@ -30,6 +30,7 @@ from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.compiling import part
 from fastnn.kernels.gradients import add_up, over_rows, weight_of
 from fastnn.kernels.job import Job
+from fastnn.kernels.panels import copy_panel, fetch_panel
 from fastnn.kernels.phases import FLOAT, WORD, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     ABOVE,
@@ -68,7 +69,7 @@ from fastnn.kernels.plan import (
     Plan,
 )
 from fastnn.kernels.share import TRAIN
-from fastnn.kernels.simd import copy_panel, fetch_panel, floats, words
+from fastnn.kernels.simd import floats, words
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 

@@ -26,7 +26,6 @@ from fastnn.kernels.vectors import (
     Vector,
     at,
     broadcast,
-    lanes_from,
     load,
     load_some,
     number,
@@ -81,7 +80,7 @@ def _sigmoid(z: Vector, alpha: Vector) -> Pair:
     e = exp(-abs(z))  # s(-|z|) = e / (1 + e): both s(z) and s(-z) from one exponential, neither by cancellation
     large = 1.0 / (1.0 + e)
     small = e * large
-    return where(z < 0.0, small, where(z <= 0.0, large, where(z > 0.0, large, z))), large * small
+    return where(z < 0.0, small, large), large * small
 
 
 def _tanh(z: Vector, alpha: Vector) -> Pair:
@@ -120,41 +119,29 @@ ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
 def _activate(b: Any, code: int, rows: Any, count: Any, at_a: Any, at_d: Any, x_alpha: Any) -> None:
-    function, alpha, alphas = list(ACTIVATIONS.values())[code], number(b, x_alpha), number(b, x_alpha, TWO)
-    end, whole = number(b, b.sitofp(count, F32)), b.and_(b.add(count, word(LANES - 1)), word(-LANES))
-    pairs = b.and_(count, word(-2 * LANES))
+    function = list(ACTIVATIONS.values())[code]
 
-    def row(_: Any, inside: list[Any]) -> list[Any]:
-        def pair(q: Any, _: list[Any]) -> list[Any]:
-            z, d = (b.bitcast(at(b, pointer, q), TWO.as_pointer()) for pointer in inside)
-            store(b, [v.value for v in function(Vector(b, b.load(z, align=4)), alphas)], [z, d])
-            return []
+    def run(kind: Any, q: Any) -> list[Any]:
+        """A vector of the rows, which follow each other, at place q."""
+        lanes, alpha = ir.VectorType(I32, kind.count), number(b, x_alpha, kind)
+        unit, end = ir.Constant(lanes, [lane % PANEL for lane in range(kind.count)]), b.trunc(count, I32)
+        if kind.count < PANEL:
+            unit = b.add(unit, broadcast(b, b.trunc(b.and_(q, word(PANEL - 1)), I32), lanes))
+        there, first = (Mask(b, b.icmp_signed(sign, unit, broadcast(b, end, lanes))) for sign in ("<", "=="))
+        pointers = [b.bitcast(at(b, pointer, q), kind.as_pointer()) for pointer in (at_a, at_d)]
+        a, d = function(Vector(b, b.load(pointers[0], align=4)), alpha)
+        store(b, [where(there, a, one_if(first)).value, where(there, d, 0.0).value], pointers)
+        return []
 
-        def turn(q: Any, _: list[Any]) -> list[Any]:
-            q = b.add(q, pairs)
-            z = vector_at(b, inside[0], q)
-            a, d = function(Vector(b, b.load(z, align=4)), alpha)
-            place = lanes_from(b, q)
-            a, d = where(place < end, a, one_if(place.same(end))), where(place < end, d, 0.0)
-            store(b, [a.value, d.value], [z, vector_at(b, inside[1], q)])
-            return []
-
-        def pad(q: Any, _: list[Any]) -> list[Any]:
-            q = b.add(q, whole)
-            one = one_if(lanes_from(b, q).same(end))
-            store(b, [one.value, ir.Constant(VECTOR, None)], [vector_at(b, pointer, q) for pointer in inside])
-            return []
-
-        repeat(b, pairs, 2 * LANES, [], pair)
-        repeat(b, b.sub(count, pairs), LANES, [], turn)
-        repeat(b, b.sub(word(PANEL), whole), LANES, [], pad)
-        return [at(b, pointer, PANEL) for pointer in inside]
-
-    repeat(b, rows, 1, [at_a, at_d], row)
+    length = b.mul(rows, word(PANEL))
+    pairs = b.and_(length, word(-TWO.count))
+    repeat(b, pairs, TWO.count, [], lambda q, _: run(TWO, q))
+    repeat(b, b.sub(length, pairs), LANES, [], lambda q, _: run(VECTOR, b.add(q, pairs)))
 
 
-# (code, rows, count, a, d, alpha): a[:count] = f(a), d[:count] = f'(a), for `rows` rows of a panel. In the rest of
-# the panel, if any, the first of a is 1, the input that a bias is the weight of, and all else is zero.
+# (code, rows, count, a, d, alpha): a = f(a), d = f'(a) for `count` units, at most 16, of each of `rows` rows of a
+# panel. In the rest of each row, if any, the first of a is 1, the input that a bias is the weight of, and all else is
+# zero.
 activate = family("rows count at_a at_d x_alpha", range(len(ACTIVATIONS)), _activate)
 
 

@@ -15,6 +15,7 @@ from numba import types
 from fastnn.kernels.compiling import intrinsic
 from fastnn.kernels.cost import SCATTERED_PANELS
 from fastnn.kernels.families import family
+from fastnn.kernels.panels import fetch
 from fastnn.kernels.vectors import (
     CONTRACT,
     FLOATS,
@@ -28,13 +29,11 @@ from fastnn.kernels.vectors import (
     at,
     broadcast,
     fma,
-    function,
     lane_sums,
     load,
     repeat,
     row_of,
     store,
-    transposed,
     word,
 )
 from fastnn.layers import LANES as PANEL
@@ -51,8 +50,8 @@ WIDE_UNITS = PANEL // 2 if WIDTH > 1 else 0  # by units: a panel of inputs in tw
 # Steps that a tile's loop takes at once, 52 to 96 multiply-adds. Twice as many are no faster, and more to compile; with
 # two of them LLVM's own unrolling reached 0.78 of the peak on AVX2, with eight 0.88.
 TOGETHER = 8 if REGISTERS < 32 else 4
+ROWS_FETCHED = 2  # of each panel that a tile multiplies by
 SUMMED = min(8, LANES)  # units whose sums over lanes a tile makes: more would only be more to compile
-BYTE = ir.IntType(8)
 CHAINS = 8  # vectors that must be summed at once: two units multiply and add, and each takes four cycles
 PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
 # Panels that the sparse loops sum at once. With eight, two threads took 184 ms for an epoch of 784-256-128-64-10, batch
@@ -97,9 +96,11 @@ def _add_products(b: Any, size: int, a: Any, apart: int, row: Any, jump: Any, ol
 
 
 def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride: Any, across: Any, depth: Any,
-                     at_start: Any, step: Any, start_jump: Any, at_c: Any, c_jump: Any) -> None:  # fmt: skip
+                     at_start: Any, step: Any, start_jump: Any, at_c: Any, c_jump: Any,
+                     *coming: Any) -> None:  # fmt: skip
     rows, panels = _shape(size)
     together = TOGETHER if (rows + TOGETHER) * panels <= REGISTERS else 2  # else registers are spilled
+    at_next, next_stride = coming or (None, None)
 
     def unit(a: Any, w: Any, old: list[Any]) -> list[Any]:
         return _add_products(b, size, a, PANEL, w, across, old)
@@ -116,14 +117,26 @@ def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride:
 
         return [at(b, a, jump), *repeat(b, word(PANEL), together, held, units)]
 
+    def fetching(_: Any, inside: list[Any]) -> list[Any]:
+        coming, *held = inside
+        for row in _panels(b, coming, ROWS_FETCHED, next_stride):
+            for p in range(panels):
+                fetch(b, at(b, row, PANEL * p))
+        return [at(b, coming, b.mul(next_stride, word(ROWS_FETCHED))), *panel(_, held)]
+
     def rest(_: Any, inside: list[Any]) -> list[Any]:
         a, w, *held = inside
         return [at(b, a, 1), at(b, w, stride), *unit(a, w, held)]
 
-    whole, start = b.and_(depth, word(-PANEL)), load(b, _rows_at(b, size, at_start, step, start_jump))
-    held = repeat(b, whole, PANEL, [at_a, at_w, *start], panel)
+    whole = b.and_(depth, word(-PANEL))
+    held = [at_a, at_w, *load(b, _rows_at(b, size, at_start, step, start_jump))]
+    held = repeat(b, whole, PANEL, [at_next, *held], fetching)[1:] if coming else repeat(b, whole, PANEL, held, panel)
     sums = repeat(b, b.sub(depth, whole), 1, held, rest)[2:]
     store(b, sums, _rows_at(b, size, at_c, word(PANEL), c_jump))
+
+
+def _tile_fetching(b: Any, size: int, *arguments: Any) -> None:
+    _tile_by_samples(b, size, *arguments)
 
 
 def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, sums: list[Any]) -> list[Any]:
@@ -161,6 +174,14 @@ def _tile_descent(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any
 # PANEL + m samples: of m, by two panels, those of w `across` apart, of start `start_jump`, of c `c_jump`.
 _BY_SAMPLES = "at_a jump at_w stride across depth at_start step start_jump at_c c_jump"
 tile_by_samples = family(_BY_SAMPLES, _sizes(WIDE_ROWS), _tile_by_samples)
+
+# The same for the two largest tiles, (..., next, next_stride): meanwhile rows of weights are fetched that come next,
+# ROWS_FETCHED with each panel of inputs. All at once, before a tile, they kept it waiting for what it reads itself:
+# epochs of 784-800-800-10 and 784-2500-2000-... on two threads took 1.11 and 1.52 s, and so 1.06 and 1.46 (Intel).
+FETCHING_ROWS = (WIDE_ROWS if WIDTH > 1 else TILE_ROWS) - 1  # and one more
+tile_fetching = family(f"{_BY_SAMPLES} at_next next_stride",
+                       [PANEL * (WIDTH - 1) + rows for rows in (FETCHING_ROWS, FETCHING_ROWS + 1)],
+                       _tile_fetching)  # fmt: skip
 
 # (size, a, d, jump, depth, c, c_jump): c[m] += sum over i < depth of a[i, m] * d[i], for `size` units of a panel a: a
 # gradient's rows, 16 floats each, next to each other. Of PANEL + m units: of m, by two panels, those of d `jump` apart,
@@ -217,69 +238,6 @@ def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d:
 # all of them: row k < rows of c, `step` floats from row to row, begins with those of row k of a times each row m < size
 # of d, and zeros up to SUMMED, which the next row may overwrite.
 tile_by_lanes = family("at_a jump_a at_d jump_d groups rows at_c step", range(1, SUMMED + 1), _tile_by_lanes)
-
-
-def _copy(b: Any, size: int, at_from: Any, stride: Any, count: Any, at_to: Any) -> None:
-    def turn(_: Any, inside: list[Any]) -> list[Any]:
-        source, target = inside
-        for p in range(size):
-            store(b, load(b, row_of(b, at(b, source, PANEL * p))), row_of(b, at(b, target, PANEL * p)))
-        return [at(b, source, stride), at(b, target, PANEL * size)]
-
-    repeat(b, count, 1, [at_from, at_to], turn)
-
-
-# (1, source, stride, count, target): 16 floats of each of `count` rows, next to each other.
-copy_panel = family("at_from stride count at_to", [1], _copy)
-
-
-def fetch(b: Any, pointer: Any) -> None:
-    """The cache line at a pointer will be read soon: a second-level cache takes it, as the first has what is used now.
-
-    Epochs of 784-800-800-10, two threads: 1.13 s, and with what the way back reads 1.10.
-    """
-    byte = BYTE.as_pointer()
-    prefetch = function(b, "llvm.prefetch.p0", ir.VoidType(), [byte, I32, I32, I32])
-    hints = [ir.Constant(I32, value) for value in (0, 2, 1)]  # to read, to the second level, data
-    b.call(prefetch, [b.bitcast(pointer, byte), *hints])
-
-
-def _fetch(b: Any, size: int, at_from: Any, stride: Any, count: Any) -> None:
-    def turn(_: Any, inside: list[Any]) -> list[Any]:
-        fetch(b, inside[0])
-        return [at(b, inside[0], stride)]
-
-    repeat(b, count, 1, [at_from], turn)
-
-
-# (1, source, stride, count): the panel's rows of a matrix will be read soon. A row may be a page from the next one,
-# which no CPU foresees: 784-2500-2000-..., batch 256: forward at 72 GFLOP/s without it and at 77 with it, gradient and
-# update at 77 and 82.
-fetch_panel = family("at_from stride count", [1], _fetch)
-
-
-def _transpose(b: Any, size: int, at_from: Any, stride: Any, rows: Any, count: Any, at_to: Any) -> None:
-    last, sources = b.sub(rows, word(1)), []
-    for m in range(PANEL):
-        number = b.select(b.icmp_signed("<", word(m), rows), word(m), last)
-        sources.append(at(b, at_from, b.mul(number, stride)))
-
-    def block(o: Any, inside: list[Any]) -> list[Any]:
-        (target,) = inside
-        for part in range(PARTS):
-            lines = sources[part * LANES : (part + 1) * LANES]
-            held = [b.load(b.bitcast(at(b, line, o), VECTOR.as_pointer()), align=4) for line in lines]
-            held = transposed(b, held)
-            for column, value in enumerate(held):
-                store(b, [value], [row_of(b, at(b, target, PANEL * column))[part]])
-        return [at(b, target, PANEL * LANES)]
-
-    repeat(b, count, LANES, [at_to], block)
-
-
-# (1, source, stride, rows, count, target): `count` columns of 16 rows of a matrix, transposed: 16 floats a column. Of
-# fewer `rows` the last stands in for those that are not there. Whole vectors of columns are read and written.
-transpose_panel = family("at_from stride rows count at_to", [1], _transpose)
 
 
 # ---------------------------------------------------------------- sparse rows

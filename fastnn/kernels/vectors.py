@@ -79,7 +79,7 @@ def store(builder: Any, values: Sequence[Any], pointers: Sequence[Any]) -> None:
 def load_some(builder: Any, pointer: Any, align: int, there: Any) -> Any:
     """The lanes of a vector that are there, zero in the others, whose memory is not touched."""
     kind = pointer.type.pointee
-    name = f"llvm.masked.load.v{kind.count}{'f32' if kind.element is F32 else 'i8'}.p0"
+    name = f"llvm.masked.load.v{kind.count}{'f32' if kind.element is F32 else kind.element}.p0"
     masked = function(builder, name, kind, [pointer.type, I32, there.type, kind])
     return builder.call(masked, [pointer, ir.Constant(I32, align), there, ir.Constant(kind, None)])
 

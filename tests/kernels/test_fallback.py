@@ -15,9 +15,9 @@ LANES = "from fastnn.kernels import vectors; print(vectors.LANES, vectors.FUSED)
 # Each kernel in each form of input, wider than a tile and than a block; any number of threads; the error bounds.
 TESTS = ["tests/kernels/test_equivalence.py", "tests/kernels/test_elementary.py", "tests/kernels/test_listing.py",
          "tests/kernels/test_tiles.py", "tests/kernels/test_blocks.py", "tests/kernels/test_replicas.py",
-         "tests/kernels/test_narrow.py"]  # fmt: skip
+         "tests/kernels/test_narrow.py", "tests/kernels/test_denormals.py"]  # fmt: skip
 KERNELS = "beyond_a_block or bit_for_bit or each_way or within_the_bounds or padding_stays_zero"
-CHOSEN = f"fused and ({KERNELS}) or elementary or listing or tiles or replicas or narrow"
+CHOSEN = f"fused and ({KERNELS}) or elementary or listing or tiles or replicas or narrow or denormals"
 # Numba's settings, what they must lead to, and the features that a CPU needs to run what is compiled then.
 OTHERS: dict[str, tuple[str, str, str, set[str]]] = {
     "plain": ("generic", "", "4 False", set()),

@@ -7,6 +7,7 @@ from numba import njit
 from fastnn.kernels.dense import tile_size
 from fastnn.kernels.families import whole
 from fastnn.kernels.simd import (
+    FETCHING_ROWS,
     TILE_ROWS,
     WIDE_ROWS,
     WIDE_UNITS,
@@ -14,6 +15,7 @@ from fastnn.kernels.simd import (
     tile_by_samples,
     tile_by_units,
     tile_descent,
+    tile_fetching,
 )
 from fastnn.layers import LANES as PANEL
 
@@ -29,6 +31,8 @@ def run():
         size = tile_size(rows, panels)
         if kind == "samples":
             tile_by_samples(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump)
+        elif kind == "fetching":  # what it fetches is W itself
+            tile_fetching(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, w, stride)
         elif kind == "units":
             tile_by_units(size, a, w, across, depth, c, c_jump)
         else:
@@ -58,13 +62,17 @@ def memory():
     return [rng.random(ROOM, np.float32) for _ in range(4)]
 
 
+FETCHING = [(FETCHING_ROWS + more, WIDTH) for more in range(2)]
+
+
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_tiles_by_samples(run, memory, depth):
-    for rows, panels in sizes(WIDE_ROWS):
+@pytest.mark.parametrize("kind", ["samples", "fetching"])
+def test_tiles_by_samples(run, memory, kind, depth):
+    for rows, panels in sizes(WIDE_ROWS) if kind == "samples" else FETCHING:
         a, w, start, c = (array.copy() for array in memory)
         jump, stride, across, step, start_jump, c_jump = 400, 48, 2000, 19, 700, 900
         at = [array.ctypes.data for array in (a, w, start, c)]
-        run("samples", rows, panels, at[0], jump, at[1], stride, across, depth, at[2], step, start_jump, at[3], c_jump,
+        run(kind, rows, panels, at[0], jump, at[1], stride, across, depth, at[2], step, start_jump, at[3], c_jump,
             np.float32(0))  # fmt: skip
         k = np.arange(depth)
         left = a[k // PANEL * jump + k % PANEL + PANEL * np.arange(rows)[:, None]]  # (rows, depth)
