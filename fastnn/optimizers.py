@@ -55,7 +55,7 @@ class Optimizer(Choice):
 
 
 def _side_by_side(first: np.ndarray, second: np.ndarray | float) -> np.ndarray:
-    """Two columns. NumPy's `stack` took 20 us before an epoch of 2 ms: much that no cache held any more."""
+    """Two columns. NumPy's `stack` took 20 us before an epoch of 2 ms, which had emptied the caches."""
     found = np.empty((len(first), 2))
     found[:, 0], found[:, 1] = first, second
     return found

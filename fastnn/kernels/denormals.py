@@ -1,8 +1,8 @@
 """Numbers so small that float32 holds fewer digits of them, *denormal* ones: taken as zero while a net is trained.
 
-A CPU does each operation on them by microcode, a hundred times as slow, and a well-trained net is full of them: the
-probability that it gives to a wrong class is next to nothing, and deltas are products of such. 32-64-64-4, batch 256,
-two threads: epoch 20 took 21 ms, epoch 60 74 and epoch 160 179 ms. JAX takes them as zero too.
+Many CPUs are slow with them, Intel's a hundred times, and a well-trained net is full of them: the probability that it
+gives to a wrong class is next to nothing, and deltas are products of such. 32-64-64-4, batch 256, two threads: epoch 20
+took 21 ms, epoch 60 74 and epoch 160 179, as zero 21 to 22 each. JAX takes them as zero too.
 
 Each thread has a register for that; what else runs in the thread must find it as it was.
 """

@@ -24,6 +24,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.simd import (
     FETCHING_ROWS,
+    FETCHING_TILES,
     TILE_ROWS,
     WIDE_ROWS,
     WIDE_UNITS,
@@ -95,7 +96,8 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
                     start, apart, start_jump = z, PANEL, jump
                 left, size = inputs + FLOAT * (k // PANEL * jump + PANEL * i), tile_size(stop - i, panels)
                 coming = weights + FLOAT * ((k + rows * tile // tiles) * step + panels * across)
-                if later == WIDTH and stop - i >= FETCHING_ROWS:
+                side_by_side = later == WIDTH and across == PANEL
+                if side_by_side and tiles >= FETCHING_TILES and stop - i >= FETCHING_ROWS:
                     tile_fetching(size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z,
                                   jump, coming, step)  # fmt: skip
                     continue

@@ -58,8 +58,7 @@ def _fetch(b: Any, size: int, at_from: Any, stride: Any, count: Any) -> None:
 
 
 # (1, source, stride, count): the panel's rows of a matrix will be read soon. A row may be a page from the next one,
-# which no CPU foresees: 784-2500-2000-..., batch 256: forward at 72 GFLOP/s without it and at 77 with it, gradient and
-# update at 77 and 82.
+# which no CPU foresees: 784-2500-2000-..., batch 256: gradient and update at 77 GFLOP/s without it, and at 82 with it.
 fetch_panel = family("at_from stride count", [1], _fetch)
 
 

@@ -127,7 +127,7 @@ def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # ty
 def take_targets(job, at_rows, samples, bits, units, at_t):  # type: ignore[no-untyped-def]
     """The targets of rows of the data, whose numbers are at `at_rows`: unit by unit, 2**bits samples side by side.
 
-    The last sample stands in for those that the last group of samples lacks.
+    That is a panel of them, or one alone. The last sample stands in for those that the last group of samples lacks.
     """
     rows, t, labels, targets = words(at_rows), floats(at_t), ints(job[AT_LABELS]), floats(job[AT_TARGETS])
     side_by_side, given, labelled = 1 << bits, job[AT_TARGETS] != 0, job[AT_LABELS] != 0
@@ -165,8 +165,7 @@ def judge_samples(job, w, alpha, samples, slot, mode, z, t, d, share):  # type: 
                 activate_group(w, z + FLOAT * PANEL * i, d + FLOAT * PANEL * i, alpha)
         else:
             for o in range(0, units, PANEL):  # panels of one sample, if there are several
-                at = FLOAT * PANEL * (o // PANEL)
-                activate(w[ACTIVATION], samples, min(units - o, PANEL), z + at, d + at, alpha)
+                activate(w[ACTIVATION], samples, min(units - o, PANEL), z + FLOAT * o, d + FLOAT * o, alpha)
     judge(job[LOSS], units, samples, z, t, d, share, job[AT_LOSSES] + here, job[AT_HITS] + here, mode == PREDICT,
           job[NARROW], F(1.0 - smoothing), F(smoothing / numbers[SMOOTHING_CLASSES]))  # fmt: skip
 

@@ -416,7 +416,7 @@ def take_apart(plan: Plan) -> None:
 
 
 def address_of(array: np.ndarray | None) -> int:
-    """Where an array begins; 0 for none. Behind a step's data, `array.ctypes` took 14 us."""
+    """Where an array begins; 0 for none. Where training has emptied the caches, `array.ctypes` took 14 us."""
     return 0 if array is None else int(array.__array_interface__["data"][0])
 
 

@@ -136,7 +136,8 @@ def _activate(b: Any, code: int, rows: Any, count: Any, at_a: Any, at_d: Any, x_
     length = b.mul(rows, word(PANEL))
     pairs = b.and_(length, word(-TWO.count))
     repeat(b, pairs, TWO.count, [], lambda q, _: run(TWO, q))
-    repeat(b, b.sub(length, pairs), LANES, [], lambda q, _: run(VECTOR, b.add(q, pairs)))
+    if PANEL % TWO.count:
+        repeat(b, b.sub(length, pairs), LANES, [], lambda q, _: run(VECTOR, b.add(q, pairs)))
 
 
 # (code, rows, count, a, d, alpha): a = f(a), d = f'(a) for `count` units, at most 16, of each of `rows` rows of a

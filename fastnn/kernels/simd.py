@@ -50,7 +50,7 @@ WIDE_UNITS = PANEL // 2 if WIDTH > 1 else 0  # by units: a panel of inputs in tw
 # Steps that a tile's loop takes at once, 52 to 96 multiply-adds. Twice as many are no faster, and more to compile; with
 # two of them LLVM's own unrolling reached 0.78 of the peak on AVX2, with eight 0.88.
 TOGETHER = 8 if REGISTERS < 32 else 4
-ROWS_FETCHED = 2  # of each panel that a tile multiplies by
+ROWS_FETCHED = 2  # rows of the next weights, with each panel of inputs
 SUMMED = min(8, LANES)  # units whose sums over lanes a tile makes: more would only be more to compile
 CHAINS = 8  # vectors that must be summed at once: two units multiply and add, and each takes four cycles
 PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
@@ -136,7 +136,7 @@ def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride:
 
 
 def _tile_fetching(b: Any, size: int, *arguments: Any) -> None:
-    _tile_by_samples(b, size, *arguments)
+    _tile_by_samples(b, size, *arguments)  # a function of its own, as a family is called by its name
 
 
 def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, sums: list[Any]) -> list[Any]:
@@ -176,9 +176,11 @@ _BY_SAMPLES = "at_a jump at_w stride across depth at_start step start_jump at_c 
 tile_by_samples = family(_BY_SAMPLES, _sizes(WIDE_ROWS), _tile_by_samples)
 
 # The same for the two largest tiles, (..., next, next_stride): meanwhile rows of weights are fetched that come next,
-# ROWS_FETCHED with each panel of inputs. All at once, before a tile, they kept it waiting for what it reads itself:
-# epochs of 784-800-800-10 and 784-2500-2000-... on two threads took 1.11 and 1.52 s, and so 1.06 and 1.46 (Intel).
-FETCHING_ROWS = (WIDE_ROWS if WIDTH > 1 else TILE_ROWS) - 1  # and one more
+# of panels side by side, ROWS_FETCHED with each panel of inputs. All at once, before a tile, they kept it waiting for
+# what it reads itself: epochs of 784-800-800-10 and 784-2500-2000-... on two threads took 1.11 and 1.52 s, and so 1.06
+# and 1.46.
+FETCHING_ROWS = (WIDE_ROWS if WIDTH > 1 else TILE_ROWS) - 1  # of such a tile, or one more
+FETCHING_TILES = PANEL // ROWS_FETCHED  # so many at least fetch all rows of what comes next
 tile_fetching = family(f"{_BY_SAMPLES} at_next next_stride",
                        [PANEL * (WIDTH - 1) + rows for rows in (FETCHING_ROWS, FETCHING_ROWS + 1)],
                        _tile_fetching)  # fmt: skip

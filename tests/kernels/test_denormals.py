@@ -10,14 +10,14 @@ from fastnn.kernels.plan import prepare
 from fastnn.kernels.share import GRADIENT
 from fastnn.layers import Architecture, Dense, Input, aligned_zeros
 
-pytestmark = pytest.mark.skipif(denormals.REGISTER is None, reason="this CPU is not asked to")
+pytestmark = pytest.mark.skipif(denormals.REGISTER is None, reason="no such register is known here")
 
 SMALL, DENORMAL = 1e-20, np.float32(1e-40)
 SAMPLES = 1000
 
 
 def small_job(threads: int) -> Job:
-    """One weight of 1, inputs and errors of 1e-20: what a sample gives to its gradient is 1e-40."""
+    """One weight of 1, inputs and errors of 1e-20: its gradient is 1e-40, of which each sample gives a part."""
     architecture = Architecture.of([Input(1), Dense(1)], loss="quadratic")
     parameters = aligned_zeros(architecture.size)
     parameters[0] = 1
