@@ -13,6 +13,7 @@ from fastnn.kernels.narrow import row_step
 from fastnn.kernels.plan import (
     BEGIN,
     BLOCKS,
+    BY_OUTPUTS,
     END,
     FROM_PANEL,
     GRANULES,
@@ -48,6 +49,7 @@ class Exchange:
     def __init__(self, fit: Fit, threads: int):
         net, plan = fit.network.architecture, fit.job.workspace
         self.widths, self.batch, self.threads, self.words = net.widths, fit.job.batch_size, threads, plan.words
+        self._layers = plan.layers
         groups, pieces = int(plan.words[GROUPS]), int(plan.words[PIECES])
         self.by_units = bool(by_units.py_func(plan.words, TRAIN, threads))
         self.once = pay(plan, fit.job, self.batch)
@@ -110,8 +112,10 @@ class Exchange:
         """The lines that some granules of a piece's gradient fill."""
         found = 0
         for g in rows:
-            units = int(row_step.py_func({OUTPUTS: self.widths[g[OF_LAYER] + 1]})) if self.words[NARROW] else PANEL
-            found += panels_of(int(g[END] - g[BEGIN]) * units) * int(g[OF_PANELS])
+            inputs, outputs = int(g[END] - g[BEGIN]), self.widths[g[OF_LAYER] + 1]
+            units = int(row_step.py_func({OUTPUTS: outputs})) if self.words[NARROW] else PANEL
+            turned = self._layers[g[OF_LAYER], BY_OUTPUTS] and not self.words[NARROW]
+            found += outputs * panels_of(inputs) if turned else panels_of(inputs * units) * int(g[OF_PANELS])
         return found
 
     def _samples(self, thread: int) -> np.ndarray:

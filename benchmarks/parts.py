@@ -61,7 +61,7 @@ def _narrow_inputs(job, scratch, size, at_order, at_steps):  # type: ignore[no-u
 def _narrow_forward(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
     for piece in range(job[PIECES]):
         here, there = narrow.samples_of(job, piece, size)
-        narrow.forward(job, here, there, at_order, size, NOTHING)
+        narrow.forward(job, here, there, at_order, size, NOTHING, scratch)
 
 
 @part
@@ -82,6 +82,7 @@ def _narrow_backward(job, scratch, size, at_order, at_steps):  # type: ignore[no
 def _narrow_gradient(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
     for piece in range(job[PIECES]):
         here, there = narrow.samples_of(job, piece, size)
+        narrow.fetch_gradient(job, piece)
         narrow.gradient(job, piece, here, there)
         gradients.add_losses(job, here, there, at_order, gradients.totals_of(job, piece))
 
@@ -105,7 +106,8 @@ def _first_layer(job, scratch, size, at_order, at_steps):  # type: ignore[no-unt
 
 @part
 def _hidden(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
-    phases.finish_hidden(job, NOTHING, NOTHING, size, NOTHING, NOTHING, True, words(at_order))
+    phases.finish_hidden(job, NOTHING, NOTHING, phases.layer_of(job, NOTHING)[PANELS], NOTHING, size, NOTHING, NOTHING,
+                         True, words(at_order))  # fmt: skip
 
 
 @part

@@ -41,8 +41,8 @@ REPEATED = 2**17
 
 # Parameters, times the pieces of a batch that have gradients of their own, up to which each thread adds up all of them
 # for itself, and updates all weights. In thousands, and the time of a step so by that of two phases, two threads:
-# 24-8-2, batch 200 [1, 0.94]; 32-64-64-4, batch 128 [15, 0.93] and 256 [29, 0.99]; 100-100-10, batch 256 [52, 1.08];
-# 20-200-200-2, batch 512 [395, 1.10].
+# 24-8-2, batch 200 [1, 0.94]; 32-64-64-4, batch 128 [15, 0.89], 256 [15, 0.93] and
+# 512 [29, 1.00]; 100-100-10, batch 256 [26, 1.00] and 512 [52, 1.10]; 64-100-100-4, batch 512 [81, 1.07].
 UPDATED = 2**15
 
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
@@ -51,6 +51,13 @@ NEAR_BYTES = 2**19  # of a second-level cache
 # Weights of a dense first layer that are put panel by panel while it trains (kernels/apart.py): to put them there and
 # back takes as long as going through them four times, and more of them do not stay in a cache.
 MOVED = 2**20
+
+# Outputs of a layer whose Z may be summed in all lanes, not in a lane for each, most of which would be empty; and
+# multiply-adds of vectors that take as long as to add up the lanes of one sum. Epochs so, one thread, batch 256, by the
+# other way: 64-40-2 0.96, 32-64-64-4 0.97, 64-24-3 0.98 (AVX-512); 128-128-8 0.99, and more to compile.
+FEW_OUTPUTS = 4
+ADDING_UP = 5
+TURNED = 32  # samples of a batch whose gain makes up for turning the weights, some 100 cycles for each 16 inputs
 
 ACTIVATING = 32  # multiply-adds of vectors that take about as long as to activate one (benchmarks.parts)
 
@@ -85,6 +92,19 @@ def repeating_pays(widths: Sequence[int], batch: int) -> bool:
 def updating_pays(parameters: int, pieces: int) -> bool:
     """Whether each thread adds up the gradients of a batch's pieces, and updates all weights, for itself."""
     return parameters * pieces <= UPDATED
+
+
+def lanes_pay(inputs: int, outputs: int, batch: int) -> bool:
+    """Whether Z is summed in all lanes, over panels of inputs, which then are added up."""
+    return batch >= TURNED and outputs <= FEW_OUTPUTS and outputs * (inputs // PANEL + 1 + ADDING_UP) < inputs
+
+
+def turning_pays(inputs: int, outputs: int) -> bool:
+    """Whether a gradient of one panel takes fewer vectors with a row for each output than for each input.
+
+    That of 64-4 by 128 samples on each of two threads: 2.1 us, and 0.9 so.
+    """
+    return outputs <= PANEL and outputs * (inputs // PANEL + 1) < inputs + 1
 
 
 def finest(parameters: int) -> int:

@@ -115,6 +115,7 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
         7: lambda context, size, a, b, c, d, e, f, g: made,
         8: lambda context, size, a, b, c, d, e, f, g, h: made,
         9: lambda context, size, a, b, c, d, e, f, g, h, i: made,
+        10: lambda context, size, a, b, c, d, e, f, g, h, i, j: made,
         11: lambda context, size, a, b, c, d, e, f, g, h, i, j, k: made,
         12: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m: made,
         13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,

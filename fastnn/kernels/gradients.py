@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.cost import DELTA_BYTES
-from fastnn.kernels.panels import fetch_panel
+from fastnn.kernels.panels import TO_READ, TO_WRITE, fetch_panel, transpose_panel
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
@@ -32,6 +32,7 @@ from fastnn.kernels.plan import (
     AT_WEIGHTS,
     BEGIN,
     BLOCK,
+    BY_OUTPUTS,
     CLIP_NORM,
     COLUMNS,
     END,
@@ -48,6 +49,8 @@ from fastnn.kernels.plan import (
     OF_LAYER,
     OF_PANELS,
     OFFSET,
+    OUTPUTS,
+    PACKED,
     PANEL_STEP,
     PANELS,
     PIECES,
@@ -67,7 +70,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.rows import UPDATE_CODES, add_rows, sum_apart, update
 from fastnn.kernels.share import BOTH, GRADIENT, granule_of
-from fastnn.kernels.simd import TILE_ROWS, WIDTH, doubles, floats, words
+from fastnn.kernels.simd import MOST_PANELS, TILE_ROWS, WIDTH, doubles, floats, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -147,32 +150,46 @@ def totals_of(job, number):  # type: ignore[no-untyped-def]
 
 
 @part
+def add_bias(job, w, first, samples, at, fresh, scratch):  # type: ignore[no-untyped-def]
+    """Add the deltas of samples, the row of b in a gradient, to that at `at`, or write them if it is `fresh`."""
+    for p in range(0, w[PANELS], MOST_PANELS):
+        panels, row = min(MOST_PANELS, w[PANELS] - p), at + FLOAT * PANEL * p
+        out = row if fresh else scratch[ROW]
+        add_rows(panels, w[AT_DELTAS] + FLOAT * (p * job[JUMP] + PANEL * first), job[JUMP], samples, out)
+        if not fresh:
+            dense.add(row, out, PANEL * panels, row)
+
+
+@part
 def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-untyped-def]
-    """Add what `samples` samples from `first` on, a block, give to all gradients to those at `sums`, kept in tiles.
+    """Add what `samples` samples from `first` on, a block, give to all gradients to those at `sums`.
 
     Those of a piece's first block are `fresh`: nothing is there to be added to.
     """
     for layer in range(job[LAYERS]):
-        w, rows = layer_of(job, layer), layer_of(job, layer)[INPUTS] + 1
-        if layer == 0 and job[SPARSE]:  # of one panel, so that a row of tiles is one of the matrix
+        w, listed = layer_of(job, layer), layer == 0 and job[SPARSE] != 0
+        at, rows, panels = sums + FLOAT * w[OFFSET], w[INPUTS], w[PANELS]
+        step, across = w[STRIDE], np.int64(PANEL)  # floats from row to row, and from panel to panel
+        left, right = inputs_of(job, layer, scratch), w[AT_DELTAS]
+        if w[BY_OUTPUTS]:
+            left, right, rows, panels = right, left, w[OUTPUTS], dense.inputs_panels(w)
+            step, across = np.int64(PANEL), PANEL * rows
+        else:
+            add_bias(job, w, first, samples, at + FLOAT * step * rows, fresh, scratch)
+        if listed:
             if fresh:
-                dense.clear(sums, PANEL * rows)
-            sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, np.int64(BOTH), sums,
+                dense.clear(at, PANEL * rows)
+            sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, np.int64(BOTH), at,
                                     np.int64(PANEL), F(1), scratch)  # fmt: skip
-            add_rows(1, w[AT_DELTAS] + FLOAT * PANEL * first, job[JUMP], samples, scratch[ROW])
-            total, row = floats(sums + FLOAT * PANEL * w[INPUTS]), floats(scratch[ROW])
-            for j in range(PANEL):
-                total[j] += row[j]
             continue
-        inputs = inputs_of(job, layer, scratch)
         for k in range(0, rows, PANEL):
             end = min(k + PANEL, rows)
-            for p in range(0, w[PANELS], WIDTH):
-                panels = min(WIDTH, w[PANELS] - p)
-                tile = sums + FLOAT * (w[OFFSET] + k * w[STRIDE] + (end - k) * PANEL * p)
-                if fresh:
-                    dense.clear(tile, PANEL * (end - k) * panels)
-                dense.add_gradient(w, inputs, job[JUMP], first, samples, k, end, p, panels, tile)
+            for p in range(0, panels, WIDTH):
+                out, several = at + FLOAT * (step * k + across * p), min(WIDTH, panels - p)
+                for q in range(several):
+                    fetch_panel(TO_WRITE, out + FLOAT * across * q, step, end - k)
+                dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across,
+                               scratch)  # fmt: skip
 
 
 @part
@@ -191,6 +208,7 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
             here, there = narrow.samples_of(job, piece, size)
             gap = PIECES_APART * piece
             place, stop, order_begin = here + gap, there + gap, begin - gap
+            narrow.fetch_gradient(job, piece)
             narrow.over_samples(job, place, stop, size, order_begin, left + gap, weight, at_order, scratch)
             narrow.gradient(job, piece, place, stop)
             add_losses(job, place, stop, at_order + WORD * order_begin, totals)
@@ -201,7 +219,7 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
         if pieces and here == there:  # of a batch that has fewer samples than pieces
             dense.clear(sums, job[SIZE])
         for start in range(here, there, max(step, 1)):
-            samples, place = min(step, there - start), np.int64(BLOCK * thread) if pieces else start
+            samples, place = min(step, there - start), (BLOCK + PIECES_APART) * thread if pieces else start
             order_begin = begin + start - place  # where a sample at place 0 would stand in the order
             over_samples(job, thread, mode, place, place + samples, order_begin, end, epoch, weight, at_order, ready)
             if pieces:
@@ -210,11 +228,22 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
 
 
 @part
-def add_pieces(job, w, k, rows, p, out):  # type: ignore[no-untyped-def]
-    """The sum of a tile of the gradient over the pieces of the batch, in their order, at `out`."""
-    step = narrow.row_step(w) if job[NARROW] else np.int64(PANEL)
-    at = job[AT_PIECES] + FLOAT * (w[OFFSET] + k * (step if job[NARROW] else w[STRIDE]) + rows * PANEL * p)
-    sum_apart(1, at, job[SIZE], job[PIECES], rows, step, out)
+def add_pieces(job, layer, k, rows, out, scratch):  # type: ignore[no-untyped-def]
+    """Of rows k..k + rows of a layer's gradient the sums over the pieces of the batch, in their order, at `out`."""
+    w, at, apart = layer_of(job, layer), job[AT_PIECES], FLOAT * job[SIZE]
+    if job[NARROW]:
+        step = narrow.row_step(w)
+        sum_apart(1, at + FLOAT * (w[OFFSET] + k * step), job[SIZE], job[PIECES], rows, step, out)
+        return
+    turned = w[BY_OUTPUTS] != 0
+    sums, count = (scratch[PACKED], PANEL * w[OUTPUTS]) if turned else (out, rows * w[STRIDE])
+    at += FLOAT * (w[OFFSET] + k * (w[OUTPUTS] if turned else w[STRIDE]))
+    dense.add(at, at + apart, count, sums)
+    for piece in range(2, job[PIECES]):
+        dense.add(sums, at + apart * piece, count, sums)
+    if turned:
+        dense.clear(sums + FLOAT * count, PANEL * PANEL - count)
+        transpose_panel(1, sums, np.int64(PANEL), np.int64(PANEL), rows, out)
 
 
 @part
@@ -229,28 +258,29 @@ def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type:
     layer, last = granule[OF_LAYER], granule[END]
     first, stop = max(first, granule[FROM_PANEL]), min(stop, granule[FROM_PANEL] + granule[OF_PANELS])
     w, inputs = layer_of(job, layer), inputs_of(job, layer, scratch)
-    at_once = TILE_ROWS == PANEL and descends(job, store, hyper)
+    at_once, width = TILE_ROWS == PANEL and descends(job, store, hyper), w[PANELS] if job[PIECES] else WIDTH
     for k in range(granule[BEGIN], last, PANEL):
         rows = min(PANEL, last - k)
-        for p in range(first, stop, WIDTH):
-            panels, weights = min(WIDTH, stop - p), w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
+        for p in range(first, stop, width):
+            panels, weights = min(width, stop - p), w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
+            parts, n = panels, np.int64(PANEL)  # of the rows, which are applied one by one: columns of each
             if job[PIECES]:
-                for q in range(panels):
-                    add_pieces(job, w, k, rows, p + q, scratch[TILE] + FLOAT * PANEL * rows * q)
+                add_pieces(job, layer, k, rows, scratch[TILE], scratch)
+                parts, n = np.int64(1), w[STRIDE]
             else:
                 for q in range(panels):
-                    fetch_panel(1, weights + FLOAT * w[PANEL_STEP] * q, w[ROW_STEP], rows)
+                    fetch_panel(TO_READ, weights + FLOAT * w[PANEL_STEP] * q, w[ROW_STEP], rows)
                 if at_once and rows == PANEL:
                     dense.descend(w, inputs, job[JUMP], size, k, p, panels, F(hyper[RATE]), scratch)
                     continue
-                dense.clear(scratch[TILE], PANEL * rows * panels)
-                dense.add_gradient(w, inputs, job[JUMP], np.int64(0), size, k, k + rows, p, panels, scratch[TILE])
-            for q in range(panels):
-                g = scratch[TILE] + FLOAT * PANEL * rows * q
+                dense.products(inputs, w[AT_DELTAS], job[JUMP], np.int64(0), size, k, k + rows, p, panels,
+                               np.bool_(True), scratch[TILE], np.int64(PANEL), PANEL * rows, scratch)  # fmt: skip
+            for q in range(parts):
+                g = scratch[TILE] + FLOAT * n * rows * q
                 if layer == 0 and job[GROUPS] and not job[PIECES]:  # a group is one panel here
                     pass_on_group(job, granule, k, rows, g, store, hyper)
                 else:
-                    pass_on(job, w, k, rows, PANEL * (p + q), np.int64(PANEL), g, store, hyper)
+                    pass_on(job, w, k, rows, PANEL * (p + q), n, g, store, hyper)
 
 
 @part
@@ -357,9 +387,10 @@ def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-u
                 sparse_rows(job, granule_of(job, number), size, store, hyper, scratch)
         else:  # of all these rows so many panels that their deltas stay in a near cache, then the next ones
             panels = layer_of(job, layer)[PANELS]
-            for p in range(0, panels, near):
+            together = panels if job[PIECES] else near
+            for p in range(0, panels, together):
                 for number in range(first, last):
-                    dense_rows(job, granule_of(job, number), p, p + near, size, store, hyper, scratch)
+                    dense_rows(job, granule_of(job, number), p, p + together, size, store, hyper, scratch)
         first = last
     for number in range(begin, end if store else begin):
         square_sums(job, granule_of(job, number))

@@ -1,12 +1,11 @@
 """The rows of the data that a batch is made of, for one thread. `job` are the job's words (kernels/plan.py)."""
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.panels import fetch_panel
 from fastnn.kernels.plan import AT_X, INPUT
-from fastnn.kernels.reading import BYTES, MOST
+from fastnn.kernels.reading import BYTES
 from fastnn.kernels.simd import words
 
-FLOAT, LINE = 4, 64  # bytes; of a cache line
+FLOAT = 4  # bytes
 # Bytes that the row to be fetched lies behind the present one: no CPU foresees the order of shuffled batches.
 # Epochs of 784-30-10 on sparse input, batch 10, shuffled, one thread: 49 ms, with it 41. Past the end of the batch, on
 # an Intel server: 40.1 ms, so 38.1, and in order 32.6 and 31.0.
@@ -26,15 +25,12 @@ def row_at(job, inputs, at_order, place):  # type: ignore[no-untyped-def]
 
 
 @part
-def later(job, inputs, place, last):  # type: ignore[no-untyped-def]
-    """The place whose row is fetched while that of `place` is read; up to place `last`."""
-    return min(place + 1 + AHEAD // row_bytes(job, inputs), last - 1)
+def places_ahead(size):  # type: ignore[no-untyped-def]
+    """How many places behind the present one the row stands that is fetched meanwhile, where rows have `size` bytes."""
+    return 1 + AHEAD // size
 
 
 @part
-def take_row(job, inputs, at_order, place, last):  # type: ignore[no-untyped-def]
-    """The address of the row at a place of the order; those to come, up to place `last`, are fetched meanwhile."""
-    size = row_bytes(job, inputs)
-    fetched = row_at(job, inputs, at_order, later(job, inputs, place, last))
-    fetch_panel(1, fetched, LINE // FLOAT, (min(size, MOST) + LINE - 1) // LINE)
-    return row_at(job, inputs, at_order, place)
+def later(job, inputs, place, last):  # type: ignore[no-untyped-def]
+    """The place whose row is fetched while that of `place` is read; up to place `last`."""
+    return min(place + places_ahead(row_bytes(job, inputs)), last - 1)

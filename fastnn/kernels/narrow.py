@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.kernels.compiling import part
 from fastnn.kernels.dense import clear, tile_size
 from fastnn.kernels.inputs import row_bytes
+from fastnn.kernels.panels import TO_WRITE, fetch_panel
 from fastnn.kernels.phases import FLOAT, WORD, activate_group, finish_outputs, layer_of, number_of
 from fastnn.kernels.plan import (
     ARGUMENT,
@@ -68,9 +69,10 @@ def at_most(rows):  # type: ignore[no-untyped-def]
 
 
 @part
-def forward(job, first, last, at_order, size, left):  # type: ignore[no-untyped-def]
+def forward(job, first, last, at_order, size, left, scratch):  # type: ignore[no-untyped-def]
     """Z of the outputs of samples at places first..last of a batch of `size`; up to place `left` others follow it."""
     layers = job[LAYERS]
+    clear(scratch[ROW], np.int64(PANEL))
     for i in range(first, last, WIDTH * PANEL):
         groups = min(WIDTH, (last - i + PANEL - 1) // PANEL)
         for here in range(i, i + PANEL * groups, PANEL):
@@ -82,13 +84,12 @@ def forward(job, first, last, at_order, size, left):  # type: ignore[no-untyped-
             out, jump = job[AT_OUTPUTS] + FLOAT * PANEL * i, PANEL * PANEL
             if hidden:
                 out, jump = layer_of(job, layer + 1)[AT_INPUTS] + FLOAT * i * (outputs + 1), PANEL * (outputs + 1)
-            for g in range(groups):
-                clear(out + FLOAT * jump * g, PANEL * outputs)
             o = 0
             while o < outputs:
                 few = at_most(outputs - o)
                 few_by_units(tile_size(few, groups), w[AT_W] + FLOAT * o, w[AT_INPUTS] + FLOAT * i * rows,
-                             PANEL * rows, rows, out + FLOAT * PANEL * o, jump)  # fmt: skip
+                             PANEL * rows, rows, scratch[ROW], np.int64(0), np.int64(0), out + FLOAT * PANEL * o,
+                             np.int64(PANEL), jump)  # fmt: skip
                 o += few
             if hidden:
                 for g in range(groups):
@@ -127,7 +128,7 @@ def over_samples(job, first, last, size, begin, left, weight, at_order, scratch)
     """
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        forward(job, start, stop, at_order + WORD * begin, size, left)
+        forward(job, start, stop, at_order + WORD * begin, size, left, scratch)
         finish_outputs(job, start, stop, begin, weight, np.int64(GRADIENT), at_order, scratch)
         backward(job, start, stop, scratch)
 
@@ -136,6 +137,15 @@ def over_samples(job, first, last, size, begin, left, weight, at_order, scratch)
 def row_step(w):  # type: ignore[no-untyped-def]
     """The floats from row to row of a layer's gradient of a piece: few to spare, so that cores exchange few lines."""
     return w[OUTPUTS] if w[OUTPUTS] <= SUMMED else np.int64(PANEL)
+
+
+@part
+def fetch_gradient(job, number):  # type: ignore[no-untyped-def]
+    """The gradient of piece `number` will be written, where other cores have read one (see `panels.fetch_panel`)."""
+    for layer in range(job[LAYERS]):
+        w = layer_of(job, layer)
+        lines = ((w[INPUTS] + 1) * row_step(w) + PANEL - 1) // PANEL
+        fetch_panel(TO_WRITE, job[AT_PIECES] + FLOAT * (number * job[SIZE] + w[OFFSET]), np.int64(PANEL), lines)
 
 
 @part

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part
-from fastnn.kernels.inputs import take_row
+from fastnn.kernels.inputs import places_ahead, row_bytes
 from fastnn.kernels.losses import hits, judge, mark
 from fastnn.kernels.plan import (
     ACTIVATED,
@@ -29,6 +29,7 @@ from fastnn.kernels.plan import (
     AT_SHIFT,
     AT_TARGETS,
     AT_WEIGHTS,
+    AT_X,
     BLOCK,
     DELTA,
     FIRST_INPUTS,
@@ -90,26 +91,29 @@ def number_of(job, layer, place):  # type: ignore[no-untyped-def]
 
 
 @fast
-def expand(job, x, r, i, epoch, training, scratch):  # type: ignore[no-untyped-def]
-    """Row r of the data, at x, scaled, shifted and dropped, into the panels of sample i."""
-    w, jump, a = layer_of(job, 0), job[JUMP], scratch[FIRST_INPUTS] + FLOAT * PANEL * i
-    inputs = w[INPUTS]
-    spread(job[INPUT], x, job[AT_SCALE], job[AT_SHIFT], inputs, a, jump)
-    if training and w[THRESHOLD]:
-        kept, threshold, seed = number_of(job, 0, KEPT), np.uint64(w[THRESHOLD]), np.uint64(job[SEED])
+def drop_inputs(job, first, last, begin, epoch, order, scratch):  # type: ignore[no-untyped-def]
+    """Dropout on the inputs of samples first..last of the batch that begins at `begin`, in this thread's panels."""
+    w, jump = layer_of(job, 0), job[JUMP]
+    inputs, kept, threshold = w[INPUTS], number_of(job, 0, KEPT), np.uint64(w[THRESHOLD])
+    for i in range(first, last):
+        a, r = scratch[FIRST_INPUTS] + FLOAT * PANEL * i, order[begin + i]
         for p in range((inputs + PANEL - 1) // PANEL):
-            drop(PANEL, a + FLOAT * p * jump, scratch[TILE], seed, np.int64(0), epoch, r, PANEL * p, threshold, kept)
+            drop(PANEL, a + FLOAT * p * jump, scratch[TILE], np.uint64(job[SEED]), np.int64(0), epoch, r, PANEL * p,
+                 threshold, kept)  # fmt: skip
         if inputs % PANEL:
             floats(a + FLOAT * (inputs // PANEL * jump + inputs % PANEL))[0] = F(1)
 
 
 @fast
-def finish_hidden(job, layer, first, last, begin, epoch, training, order):  # type: ignore[no-untyped-def]
-    """Z of a hidden layer becomes the next layer's input A; what its delta will be multiplied by goes to the delta."""
+def finish_hidden(job, layer, panel, stop, first, last, begin, epoch, training, order):  # type: ignore[no-untyped-def]
+    """Z of panels panel..stop of a hidden layer becomes the next layer's input A.
+
+    What its delta will be multiplied by goes to the delta.
+    """
     w, above, jump = layer_of(job, layer), layer_of(job, layer + 1), job[JUMP]
     units, samples = w[OUTPUTS], last - first
     kept, threshold = number_of(job, layer + 1, KEPT), np.uint64(above[THRESHOLD])
-    for p in range((units + PANEL - 1) // PANEL):
+    for p in range(panel, stop):
         at = FLOAT * (p * jump + PANEL * first)
         a, factor = above[AT_INPUTS] + at, w[AT_DELTAS] + at
         n = min(units - PANEL * p, PANEL)
@@ -225,10 +229,14 @@ def expand_all(job, first, last, begin, end, epoch, training, at_order, scratch)
 
     Rows to come are fetched, up to place `end` of the order.
     """
-    inputs, order = layer_of(job, 0)[INPUTS], words(at_order)
-    for i in range(first, last):
-        x = take_row(job, inputs, at_order, begin + i, end)
-        expand(job, x, order[begin + i], i, epoch, training, scratch)
+    w, size = layer_of(job, 0), row_bytes(job, layer_of(job, 0)[INPUTS])
+    ahead = places_ahead(size)
+    fetching = max(first, min(last, end - begin - ahead))  # up to here, a row that comes so much later is there
+    for i, stop, later in ((first, fetching, ahead), (fetching, last, np.int64(0))):
+        spread(job[INPUT], job[AT_X], size, at_order + WORD * (begin + i), stop - i, later, job[AT_SCALE],
+               job[AT_SHIFT], w[INPUTS], scratch[FIRST_INPUTS] + FLOAT * PANEL * i, job[JUMP])  # fmt: skip
+    if training and w[THRESHOLD]:
+        drop_inputs(job, first, last, begin, epoch, words(at_order), scratch)
 
 
 @part
@@ -275,17 +283,19 @@ def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_o
         for layer in range(layers):
             w = layer_of(job, layer)
             out = job[AT_OUTPUTS] if layer == layers - 1 else layer_of(job, layer + 1)[AT_INPUTS]
+            made, hidden = layer == 0 and (ready or job[SPARSE] != 0), layer < layers - 1
             if layer == 0 and not ready and job[SPARSE]:
                 sparse.unpack(job, first, start, stop, begin, end, at_order, scratch, np.int64(BOTH))
                 sparse.forward(job, w, start, stop, np.int64(0), job[GROUPS], out, scratch)
-            elif layer > 0 or not ready:
-                if layer == 0:
-                    expand_all(job, start, stop, begin, end, epoch, training, at_order, scratch)
-                dense.forward(
-                    w, inputs_of(job, layer, scratch), jump, start, stop, np.int64(0), w[PANELS], out, scratch
-                )
-            if layer < layers - 1:
-                finish_hidden(job, layer, start, stop, begin, epoch, training, order)
+            elif layer == 0 and not ready:
+                expand_all(job, start, stop, begin, end, epoch, training, at_order, scratch)
+            together = w[PANELS] if made else dense.panels_together(w)
+            for p in range(0, w[PANELS], together):
+                panels = min(p + together, w[PANELS])
+                if not made:
+                    dense.forward(w, inputs_of(job, layer, scratch), jump, start, stop, p, panels, out, scratch)
+                if hidden:
+                    finish_hidden(job, layer, p, panels, start, stop, begin, epoch, training, order)
         finish_outputs(job, start, stop, begin, weight, mode, at_order, scratch)
         if mode == PREDICT:
             for i in range(start, stop):

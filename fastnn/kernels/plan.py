@@ -92,11 +92,9 @@ _place, JOB_WORDS = count(), 55
 ) = (next(_place) for _ in range(JOB_WORDS))
 
 # The job's numbers.
-FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES = range(6)
-JOB_NUMBERS = 6
+FIRST, SECOND, WEIGHT_DECAY, CLIP_NORM, SMOOTHING, SMOOTHING_CLASSES, JOB_NUMBERS = range(7)
 # Behind them, the numbers of each layer: the activation's argument, and 1 / (1 - rate) of the dropout on its input.
-ARGUMENT, KEPT = range(2)
-LAYER_NUMBERS = 2
+ARGUMENT, KEPT, LAYER_NUMBERS = range(3)
 
 # A layer's words.
 (
@@ -112,8 +110,10 @@ LAYER_NUMBERS = 2
     AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
     AT_DELTAS,  # dLoss/dZ in panels
     THRESHOLD,  # of the dropout on its input; 0: none
-) = range(12)
-LAYER_WORDS = 12
+    IN_LANES,  # whether Z is summed in all lanes
+    BY_OUTPUTS,  # whether a piece's gradient has a row for each output: W's, turned, panel of inputs by panel
+) = range(14)
+LAYER_WORDS = 14
 
 # A group's words: where its columns of row 0 begin, and the floats from there to those of the next row.
 GROUP_BEGIN, GROUP_STRIDE = range(2)
@@ -138,8 +138,8 @@ DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, wha
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
 HALVES = 2  # of a batch, in which a panel of units of a dense first layer is claimed
-# Places of samples, whole groups, between the pieces of a narrow net: a core that writes line after line fetches some
-# beyond, which another core writes. Epochs of 24-8-2, batch 200, two threads of an Intel server: 3.6 ms, and 2.6 so.
+# Places, whole groups, between samples of pieces, or of threads: who writes line after line fetches some beyond them,
+# which another core writes. Epochs on two, and so: 24-8-2, batch 200, 3.6 and 2.6 ms; 32-64-64-4, 256, 25.9 and 20.2.
 PIECES_APART = 64
 BLOCK = 128  # samples that go through all layers together: their activations stay in the second-level cache
 
@@ -281,17 +281,17 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
     return dealt, squares
 
 
-def layer_table(net: Architecture, address: np.ndarray) -> np.ndarray:
-    """The words of all layers; at `address` stand all inputs, then all deltas."""
+def layer_table(net: Architecture, address: np.ndarray, batch: int) -> np.ndarray:
+    """The words of all layers, for a batch; at `address` stand all inputs, then all deltas."""
     widths, layers = net.widths, len(net.strides)
     table = np.zeros((layers, LAYER_WORDS), np.int64)
-    for layer, row in enumerate(table):
-        row[[INPUTS, OUTPUTS]] = widths[layer], widths[layer + 1]
+    for layer, (row, shape) in enumerate(zip(table, pairwise(widths), strict=True)):
+        row[[INPUTS, OUTPUTS]] = shape
         row[[PANELS, STRIDE]] = panels_of(widths[layer + 1]), net.strides[layer]
         row[[OFFSET, AT_INPUTS, AT_DELTAS]] = net.weight_offsets[layer], address[layer], address[layers + layer]
         row[[ROW_STEP, PANEL_STEP]] = net.strides[layer], PANEL
-        row[ACTIVATION] = ACTIVATION_CODES[net.activations[layer]]
-        row[THRESHOLD] = drop_threshold(net.dropout[layer])
+        row[[ACTIVATION, THRESHOLD]] = ACTIVATION_CODES[net.activations[layer]], drop_threshold(net.dropout[layer])
+        row[[IN_LANES, BY_OUTPUTS]] = cost.lanes_pay(*shape, batch), cost.turning_pays(*shape)
     return table
 
 
@@ -303,7 +303,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     narrow = pieces > 0 and not is_sparse and is_narrow(net, batch)
     rows = batch  # samples that there is place for between the layers
     if pieces:
-        rows = batch + PIECES_APART * (pieces - 1) if narrow else threads * BLOCK
+        rows = batch + PIECES_APART * (pieces - 1) if narrow else threads * (BLOCK + PIECES_APART)
     # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
     jump = PANEL * PANEL * panels_of(rows) if narrow else PANEL * (rows | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])
@@ -316,10 +316,11 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     edges = halves_of(widths[0]) if scattered else edges_of(widths[0], most_panels)
     granules, squares_of = granules_of(widths, threads, 0 if pieces else groups, scattered)
     blocks, most = len(edges) - 1, room(job, batch) if is_sparse else 0
-    widest = max(net.strides)
+    widest, in_lanes = max(net.strides), cost.TURNED if everything else batch  # no prediction depends on their number
+    few = max([i for i, o in pairwise(widths) if cost.lanes_pay(i, o, in_lanes)], default=0)
     own = {
-        PACKED: WIDTH * PANEL * DEPTH,
-        TILE: PANEL * max(WIDTH * BLOCK, COLUMNS * PANELS_AT_ONCE),
+        PACKED: PANEL * max(WIDTH * DEPTH, PANEL + few),
+        TILE: PANEL * max(WIDTH * BLOCK, COLUMNS * PANELS_AT_ONCE, widest if pieces else 0),
         ROW: widest,
         DELTA: widest,
         TARGETS: max(widest, PANEL * BLOCK),
@@ -351,7 +352,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     for width, size, at in inputs:
         if size:
             write_ones(memory[(at - memory.ctypes.data) // 4 :], width, rows, jump, narrow)
-    table = layer_table(net, address)
+    table = layer_table(net, address, in_lanes)
+    table[0, BY_OUTPUTS] &= not is_sparse
     state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else max(batch, rows)
     words = np.zeros(JOB_WORDS, np.int64)

@@ -93,8 +93,8 @@ def make_gradient(stamp: int, cache: bool) -> Any:
             for k in range(0, w[INPUTS], PANEL):
                 for p in range(0, w[PANELS], WIDTH):
                     end, panels, out = min(k + PANEL, w[INPUTS]), min(WIDTH, w[PANELS] - p), scratch[TILE]
-                    dense.clear(out, PANEL * (end - k) * panels)
-                    dense.add_gradient(w, w[AT_INPUTS], job[JUMP], np.int64(0), samples, k, end, p, panels, out)
+                    dense.products(w[AT_INPUTS], w[AT_DELTAS], job[JUMP], np.int64(0), samples, k, end, p, panels,
+                                   np.bool_(True), out, np.int64(PANEL), PANEL * (end - k), scratch)  # fmt: skip
         return stamp
 
     return run
@@ -239,7 +239,8 @@ def make_tile_by_units(stamp: int, cache: bool) -> Any:
     def run(at_a: int, at_b: int, at_c: int, depth: int, times: int) -> int:
         whole()
         for _ in range(times):
-            tile_by_units(dense.tile_size(rows, panels), at_a, at_b, PANEL * depth, depth, at_c, PANEL * rows)
+            tile_by_units(dense.tile_size(rows, panels), at_a, at_b, PANEL * depth, depth, at_c, np.int64(PANEL),
+                          PANEL * rows, at_c, np.int64(PANEL), PANEL * rows)  # fmt: skip
         return stamp
 
     return run

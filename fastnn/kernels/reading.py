@@ -1,6 +1,6 @@
 """Rows of the data, by explicit SIMD: all their values spread into panels, or transposed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -44,11 +44,31 @@ def _scaled(b: Any, value: Any, scale: Any, shift: Any, there: Any, other: Any) 
     return value if there is None else b.select(there, value, other)
 
 
-def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count: Any, at_to: Any, jump: Any) -> None:
-    x, raw = (at_x, VECTOR) if floats else (b.bitcast(at_x, BYTE.as_pointer()), ir.VectorType(BYTE, LANES))
-    lanes = ir.VectorType(I32, LANES)
+def _fetching(b: Any, x: Any, size: Any, order: Any, later: Any) -> Callable[[Any], Any]:
+    """What tells the address of the row at a place of the order, and meanwhile fetches the one `later` there."""
+    longest = b.select(b.icmp_signed("<", size, word(MOST)), size, word(MOST))
+    behind = at(b, order, later)
 
-    def row(k: Any, to: Any, left: Any = None) -> None:
+    def find(place: Any) -> Any:
+        row, to_come = (at(b, x, b.mul(b.load(at(b, begin, place)), size)) for begin in (order, behind))
+
+        def line(k: Any, _: list[Any]) -> list[Any]:
+            fetch(b, at(b, to_come, k))
+            return []
+
+        repeat(b, longest, LINE, [], line)
+        return row
+
+    return find
+
+
+def _spread(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any, later: Any, at_scale: Any,
+            at_shift: Any, count: Any, at_to: Any, jump: Any) -> None:  # fmt: skip
+    raw, lanes = VECTOR if floats else ir.VectorType(BYTE, LANES), ir.VectorType(I32, LANES)
+    bytes_ = b.bitcast(at_x, BYTE.as_pointer())
+    find = _fetching(b, bytes_, size, b.bitcast(at_order, WORD.as_pointer()), later)
+
+    def row(x: Any, k: Any, to: Any, left: Any = None) -> None:
         """scale * x + shift of a panel's values from k on; of those `left`, then 1, a bias's input, and zeros."""
         for part, pointer in enumerate(row_of(b, to)):
             place, there = b.add(k, word(LANES * part)), None
@@ -62,15 +82,22 @@ def _spread(b: Any, floats: int, at_x: Any, at_scale: Any, at_shift: Any, count:
             one = None if there is None else b.uitofp(b.icmp_signed("==", numbers, end), VECTOR)
             b.store(_scaled(b, value, scale, shift, there, one), pointer, align=4)
 
-    def panel(k: Any, inside: list[Any]) -> list[Any]:
-        row(k, inside[0])
-        return [at(b, inside[0], jump)]
-
     whole = b.and_(count, word(-PANEL))
-    (to,) = repeat(b, whole, PANEL, [at_to], panel)
     left = b.sub(count, whole)
-    with b.if_then(b.icmp_signed(">", left, word(0))):
-        row(whole, to, b.trunc(left, I32))
+
+    def sample(place: Any, inside: list[Any]) -> list[Any]:
+        x, (begin,) = b.bitcast(find(place), at_x.type if floats else bytes_.type), inside
+
+        def panel(k: Any, inside: list[Any]) -> list[Any]:
+            row(x, k, inside[0])
+            return [at(b, inside[0], jump)]
+
+        (to,) = repeat(b, whole, PANEL, [begin], panel)
+        with b.if_then(b.icmp_signed(">", left, word(0))):
+            row(x, whole, to, b.trunc(left, I32))
+        return [at(b, begin, PANEL)]
+
+    repeat(b, samples, 1, [at_to], sample)
 
 
 COLUMNS = min(8, LANES)  # of a block that is transposed at once
@@ -81,26 +108,20 @@ def _turn(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any
     wide, narrow = ir.VectorType(F32, COLUMNS), ir.VectorType(I32, COLUMNS)
     kind = wide if floats else ir.VectorType(BYTE, COLUMNS)
     x, order = b.bitcast(at_x, BYTE.as_pointer()), b.bitcast(at_order, WORD.as_pointer())
-    longest = b.select(b.icmp_signed("<", size, word(MOST)), size, word(MOST))
+    find = _fetching(b, x, size, order, later)
     # in memory, as no CPU has so many registers; and rows one by one, which a compiler keeps in few
     rows = b.alloca(x.type, PANEL)
 
-    def find(m: Any, _: list[Any]) -> list[Any]:
-        row, to_come = (at(b, x, b.mul(b.load(at(b, begin, m)), size)) for begin in (order, at(b, order, later)))
+    def keep(m: Any, _: list[Any]) -> list[Any]:
+        row = find(m)
         b.store(row, at(b, rows, m))
-
-        def line(k: Any, _: list[Any]) -> list[Any]:
-            fetch(b, at(b, to_come, k))
-            return []
-
-        repeat(b, longest, LINE, [], line)
         return [row]
 
     def stand_in(m: Any, _: list[Any]) -> list[Any]:
         b.store(last, at(b, rows, b.add(m, samples)))
         return []
 
-    (last,) = repeat(b, samples, 1, [x], find)
+    (last,) = repeat(b, samples, 1, [x], keep)
     repeat(b, b.sub(word(PANEL), samples), 1, [], stand_in)
 
     def twice(values: Sequence[Any]) -> list[Any]:
@@ -146,6 +167,8 @@ def _turn(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any
 # sample stands in for those that lack. Rows that stand `later` in the order are fetched.
 turn = family("at_x size at_order samples later at_scale at_shift count at_to", range(2), _turn)
 
-# (floats, x, scale, shift, count, to, jump): scale * x + shift of `count` values, bytes or floats, into the panels of a
-# sample. In the rest of the last one, if it has one, follow 1, the input that a bias is the weight of, and zeros.
-spread = family("at_x at_scale at_shift count at_to jump", range(2), _spread)
+# (floats, x, size, order, samples, later, scale, shift, count, to, jump): scale * x + shift of the `samples` rows of x,
+# `size` bytes each, whose numbers are at `order`, bytes or floats: each into the panels of a sample, one behind the
+# other. In the rest of the last panel, if it has one, follow 1, the input that a bias is the weight of, and zeros. Rows
+# that stand `later` in the order are fetched.
+spread = family("at_x size at_order samples later at_scale at_shift count at_to jump", range(2), _spread)

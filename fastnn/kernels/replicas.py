@@ -28,9 +28,10 @@ from fastnn.kernels.apart import bring_back
 from fastnn.kernels.barrier import load_long, store_long
 from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.compiling import part
+from fastnn.kernels.dense import add
 from fastnn.kernels.gradients import add_up, over_rows, weight_of
 from fastnn.kernels.job import Job
-from fastnn.kernels.panels import copy_panel, fetch_panel
+from fastnn.kernels.panels import TO_READ, copy_panel, fetch_panel
 from fastnn.kernels.phases import FLOAT, WORD, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     ABOVE,
@@ -69,7 +70,7 @@ from fastnn.kernels.plan import (
     Plan,
 )
 from fastnn.kernels.share import TRAIN
-from fastnn.kernels.simd import floats, words
+from fastnn.kernels.simd import words
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 
@@ -110,14 +111,6 @@ def catch_up(job, thread, threads, step):  # type: ignore[no-untyped-def]
 
 
 @part
-def add_z(first, second, count, out):  # type: ignore[no-untyped-def]
-    """The sums of `count` floats at two addresses, at a third."""
-    left, right, sums = floats(first), floats(second), floats(out)
-    for j in range(count):
-        sums[j] = left[j] + right[j]
-
-
-@part
 def forward_halves(own, thread, halves, size):  # type: ignore[no-untyped-def]
     """What some halves of the columns give to Z of the first layer: this thread has listed their values."""
     w, scratch = layer_of(own, 0), scratch_of(own, thread)
@@ -136,7 +129,7 @@ def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_o
     panels = layer_of(own, 0)[PANELS]
     for p in range(panels):
         place, other = FLOAT * p * own[JUMP], FLOAT * panels * own[JUMP]
-        add_z(own[AT_FIRST_Z] + place + other, own[AT_FIRST_Z] + place, PANEL * size, z + place)
+        add(own[AT_FIRST_Z] + place + other, own[AT_FIRST_Z] + place, PANEL * size, z + place)
     over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, np.bool_(True))
     copy_above(own, after)
     over_rows(after, thread, own[BLOCKS], own[GRANULES], size, np.bool_(False), hyper)  # behind those of the halves
@@ -156,7 +149,7 @@ def update_own(job, thread, threads, step, size, hyper):  # type: ignore[no-unty
 @part
 def fetch_pieces(own):  # type: ignore[no-untyped-def]
     """The gradients of all pieces, most of which other threads have made, will be read soon."""
-    fetch_panel(1, own[AT_PIECES], PANEL, own[PIECES] * own[SIZE] // PANEL)
+    fetch_panel(TO_READ, own[AT_PIECES], PANEL, own[PIECES] * own[SIZE] // PANEL)
 
 
 @part

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.kernels.compiling import intrinsic
-from fastnn.kernels.cost import SCATTERED_PANELS
+from fastnn.kernels.cost import FEW_OUTPUTS, SCATTERED_PANELS
 from fastnn.kernels.families import family
 from fastnn.kernels.panels import fetch
 from fastnn.kernels.vectors import (
@@ -156,9 +156,10 @@ def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any
     return repeat(b, b.sub(depth, whole), 1, held, sample)[2:]
 
 
-def _tile_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_c: Any, c_jump: Any) -> None:
-    rows = _rows_at(b, size, at_c, word(PANEL), c_jump)
-    store(b, _sum_by_units(b, size, at_a, at_d, jump, depth, load(b, rows)), rows)
+def _tile_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_start: Any, step: Any,
+                   start_jump: Any, at_c: Any, c_step: Any, c_jump: Any) -> None:  # fmt: skip
+    start = load(b, _rows_at(b, size, at_start, step, start_jump))
+    store(b, _sum_by_units(b, size, at_a, at_d, jump, depth, start), _rows_at(b, size, at_c, c_step, c_jump))
 
 
 def _tile_descent(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_start: Any, step: Any,
@@ -185,10 +186,10 @@ tile_fetching = family(f"{_BY_SAMPLES} at_next next_stride",
                        [PANEL * (WIDTH - 1) + rows for rows in (FETCHING_ROWS, FETCHING_ROWS + 1)],
                        _tile_fetching)  # fmt: skip
 
-# (size, a, d, jump, depth, c, c_jump): c[m] += sum over i < depth of a[i, m] * d[i], for `size` units of a panel a: a
-# gradient's rows, 16 floats each, next to each other. Of PANEL + m units: of m, by two panels, those of d `jump` apart,
-# of c `c_jump`.
-_BY_UNITS = "at_a at_d jump depth at_c c_jump"
+# (size, a, d, jump, depth, start, step, start_jump, c, c_step, c_jump): for `size` units of a panel a the rows of a
+# gradient: c[m * c_step] = start[m * step] + sum over i < depth of a[i, m] * d[i]. Of PANEL + m units: of m, by two
+# panels, those of d `jump` apart, of start `start_jump`, of c `c_jump`.
+_BY_UNITS = "at_a at_d jump depth at_start step start_jump at_c c_step c_jump"
 tile_by_units = family(_BY_UNITS, _sizes(WIDE_UNITS), _tile_by_units)
 
 # The same for 1, 2, 4 and, where there are registers, 8 rows: what suffices, and is a fraction to compile once more.
@@ -240,6 +241,42 @@ def _tile_by_lanes(b: Any, size: int, at_a: Any, jump_a: Any, at_d: Any, jump_d:
 # all of them: row k < rows of c, `step` floats from row to row, begins with those of row k of a times each row m < size
 # of d, and zeros up to SUMMED, which the next row may overwrite.
 tile_by_lanes = family("at_a jump_a at_d jump_d groups rows at_c step", range(1, SUMMED + 1), _tile_by_lanes)
+
+
+def _dots(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, panels: Any, samples: Any, at_c: Any) -> None:
+    many, last = max(1, min(LANES, REGISTERS - 4) // size), b.sub(samples, word(1))
+    zero = ir.Constant(VECTOR, None)
+
+    def group(i: Any, _: list[Any]) -> list[Any]:
+        numbers = [b.add(i, word(m)) for m in range(many)]  # the last sample stands in for those that lack
+        places = [b.mul(b.select(b.icmp_signed("<", m, last), m, last), word(PANEL)) for m in numbers]
+
+        def panel(_: Any, inside: list[Any]) -> list[Any]:
+            a, w, *sums = inside
+            for part in range(PARTS):
+                right = load(b, [row_of(b, at(b, w, PANEL * o))[part] for o in range(size)])
+                for m, place in enumerate(places):
+                    (left,) = load(b, [row_of(b, at(b, a, place))[part]])
+                    for o, vector in enumerate(right):
+                        sums[m * size + o] = fma(b, left, vector, sums[m * size + o])
+            return [at(b, a, jump), at(b, w, PANEL * PANEL), *sums]
+
+        sums = lane_sums(b, repeat(b, panels, 1, [at_a, at_w, *[zero] * (many * size)], panel)[2:])
+        for m, place in enumerate(places):
+            mine = [m * size + o if o < size else LANES for o in range(LANES)]
+            row = b.shuffle_vector(sums, zero, ir.Constant(ir.VectorType(I32, LANES), mine))
+            store(b, [row, *[zero] * (PARTS - 1)], row_of(b, at(b, at_c, place)))
+        return []
+
+    repeat(b, samples, many, [], group)
+
+
+# (size, a, jump, w, panels, samples, c): rows c of 16 floats, one for each of `samples` samples: for each of `size`
+# outputs the sum over all units of the sample's value in a times the output's weight; then zeros. Weights of output o,
+# for the 16 units of a panel, stand at o * 16 in w, 256 floats from panel to panel. A sum has all lanes, which are
+# added up in the end: with a lane for each output most would be empty. Epochs of 32-64-64-4, batch 256, one thread:
+# 28.9 ms, and 28.1 so.
+dots = family("at_a jump at_w panels samples at_c", range(1, FEW_OUTPUTS + 1), _dots)
 
 
 # ---------------------------------------------------------------- sparse rows

@@ -60,11 +60,11 @@ def test_by_units_of_a_dense_layer_with_a_panel_that_both_have():
 
 
 def test_by_pieces_in_a_step_of_one_phase():
-    """24-8-2, four pieces of 256 samples, two of each thread, which reads all rows of the other's.
+    """24-8-2, four pieces of 512 samples, two of each thread, which reads all rows of the other's.
 
     There are 16 and 9 rows of 8 floats, and 9 rows of 2, and each of these three granules begins with a line.
     """
-    found = exchange((24, 8, 2), 256, 2)
+    found = exchange((24, 8, 2), 512, 2)
     assert found.counts == {SAMPLES: 4}
     assert found.lines() == {SAMPLES: 2 * (8 + 5 + 2)}
 
@@ -72,14 +72,14 @@ def test_by_pieces_in_a_step_of_one_phase():
 def test_by_pieces(monkeypatch):
     """Of the weights it reads those that the other has updated: 34 rows, whose granules are 16, 9 and 9."""
     monkeypatch.setattr(cost, "UPDATED", 0)
-    found = exchange((24, 8, 2), 256, 2)
+    found = exchange((24, 8, 2), 512, 2)
     assert found.counts == {SAMPLES: 4, ROWS: 3}
     assert found.lines() == {SAMPLES: 34 / 2, ROWS: (8 + 5 + 2) / 2 * 2}
 
 
 def test_by_pieces_of_a_net_that_is_not_narrow():
-    """32-64-4, two pieces of 128 samples: rows of 64 and of 4 units take whole panels."""
-    assert exchange((32, 64, 4), 128, 2).lines() == {SAMPLES: 33 * 4 + 65}
+    """32-64-4, two pieces of 128 samples: rows of 64 units; of each of 4 outputs 65 weights, the last by itself."""
+    assert exchange((32, 64, 4), 128, 2).lines() == {SAMPLES: 33 * 4 + 4 * 5}
 
 
 def test_by_samples():

@@ -72,7 +72,10 @@ SMALL = Architecture.of([Input(24), Dense(8, "tanh"), Dense(2, "softmax")])
 
 @pytest.mark.parametrize(
     ("architecture", "batch", "count"),
-    [(SMALL, 4, 0), (SMALL, 127, 1), (SMALL, 200, 2), (SMALL, 4096, 8), (net(300), 256, 0), (net(20), 256, 4)],
+    [
+        *[(SMALL, 4, 0), (SMALL, 127, 1), (SMALL, 128, 2), (SMALL, 511, 2), (SMALL, 512, 4), (SMALL, 4096, 8)],
+        *[(net(300), 256, 0), (net(20), 256, 2)],
+    ],
 )
 def test_few_parameters_have_gradients_for_pieces_of_a_batch(architecture, batch, count):
     assert threads.pieces(architecture, batch) == count
@@ -99,13 +102,13 @@ def test_narrow_nets_leave_work_to_threads(cores):
     wide = Architecture.of([Input(3072), Dense(10, "softmax")])
     assert not threads.is_narrow(wide, 100)
     assert threads.resolve("auto", wide, 100) == 8
-    assert threads.is_narrow(wide, 512)
-    assert threads.resolve("auto", wide, 512) == 8
+    assert threads.is_narrow(wide, 1024)
+    assert threads.resolve("auto", wide, 1024) == 8
 
 
 def test_pieces_make_less_work_worth_a_thread_and_bound_the_threads(cores):
     assert threads.resolve("auto", SMALL, 200) == 2
-    assert threads.resolve("auto", net(20), 256) == 4
+    assert threads.resolve("auto", net(20), 512) == 4
     assert threads.resolve("auto", net(8), 256, density=0.2) == 3
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+from fastnn.kernels.cost import FEW_OUTPUTS
 from fastnn.kernels.dense import tile_size
 from fastnn.kernels.families import whole
 from fastnn.kernels.simd import (
@@ -12,6 +13,7 @@ from fastnn.kernels.simd import (
     WIDE_ROWS,
     WIDE_UNITS,
     WIDTH,
+    dots,
     tile_by_samples,
     tile_by_units,
     tile_descent,
@@ -34,9 +36,19 @@ def run():
         elif kind == "fetching":  # what it fetches is W itself
             tile_fetching(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, w, stride)
         elif kind == "units":
-            tile_by_units(size, a, w, across, depth, c, c_jump)
+            tile_by_units(size, a, w, across, depth, start, step, start_jump, c, stride, c_jump)
         else:
             tile_descent(size, a, w, across, depth, start, step, start_jump, c, stride, c_jump, rate)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def run_lanes():
+    @njit
+    def call(outputs, a, jump, w, panels, samples, c):
+        whole()
+        dots(outputs, a, jump, w, panels, samples, c)
 
     return call
 
@@ -86,16 +98,36 @@ def test_tiles_by_samples(run, memory, kind, depth):
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_tiles_by_units(run, memory, depth):
     for rows, panels in sizes(WIDE_UNITS):
-        a, d, _, c = (array.copy() for array in memory)
-        at = [array.ctypes.data for array in (a, d, c)]
-        jump, c_jump = 1000, 600
-        run("units", rows, panels, at[0], 0, at[1], 0, jump, depth, 0, 0, 0, at[2], c_jump, np.float32(0))
+        a, d, start, c = (array.copy() for array in memory)
+        at = [array.ctypes.data for array in (a, d, start, c)]
+        jump, step, start_jump, c_step, c_jump = 1000, 19, 700, 33, 900
+        run("units", rows, panels, at[0], 0, at[1], c_step, jump, depth, at[2], step, start_jump, at[3], c_jump,
+            np.float32(0))  # fmt: skip
         left = a[: PANEL * depth].reshape(depth, PANEL)[:, :rows].T
-        before = rows_at(memory[3], rows, PANEL, panels, c_jump)
+        before = rows_at(start, rows, step, panels, start_jump)
         others = memory[3].copy()
-        rows_at(others, rows, PANEL, panels, c_jump)[:] = rows_at(c, rows, PANEL, panels, c_jump)
-        close(rows_at(c, rows, PANEL, panels, c_jump), before + left @ rows_at(d, depth, PANEL, panels, jump), depth)
+        rows_at(others, rows, c_step, panels, c_jump)[:] = rows_at(c, rows, c_step, panels, c_jump)
+        close(rows_at(c, rows, c_step, panels, c_jump), before + left @ rows_at(d, depth, PANEL, panels, jump), depth)
         np.testing.assert_array_equal(c, others)
+
+
+@pytest.mark.parametrize("outputs", range(1, FEW_OUTPUTS + 1))
+def test_sums_in_lanes(run_lanes, memory, outputs):
+    """Of any number of samples, whose rows alone are written; and each is the same in whatever company."""
+    a, w, _, whole = (array.copy() for array in memory)
+    jump, panels = 400, 3
+    left = np.concatenate([a[p * jump :][: PANEL * 20].reshape(20, PANEL) for p in range(panels)], axis=1)
+    weights = w[: panels * PANEL * PANEL].reshape(panels, PANEL, PANEL)[:, :outputs]
+    expected = left @ weights.transpose(0, 2, 1).reshape(panels * PANEL, outputs)
+    run_lanes(outputs, a.ctypes.data, jump, w.ctypes.data, panels, 20, whole.ctypes.data)
+    for samples in range(1, 20):
+        c = memory[3].copy()
+        run_lanes(outputs, a.ctypes.data, jump, w.ctypes.data, panels, samples, c.ctypes.data)
+        rows = c[: PANEL * samples].reshape(samples, PANEL)
+        close(rows[:, :outputs], expected[:samples], panels * PANEL)
+        assert not rows[:, outputs:].any()
+        np.testing.assert_array_equal(c[: PANEL * samples], whole[: PANEL * samples])
+        np.testing.assert_array_equal(c[PANEL * samples :], memory[3][PANEL * samples :])
 
 
 @pytest.mark.skipif(TILE_ROWS < PANEL, reason="no tile has a whole panel of units")
