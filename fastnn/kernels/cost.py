@@ -41,8 +41,8 @@ REPEATED = 2**17
 
 # Parameters, times the pieces of a batch that have gradients of their own, up to which each thread adds up all of them
 # for itself, and updates all weights. In thousands, and the time of a step so by that of two phases, two threads:
-# 24-8-2, batch 200 [1, 0.94]; 32-64-64-4, batch 128 [15, 0.89], 256 [15, 0.93] and
-# 512 [29, 1.00]; 100-100-10, batch 256 [26, 1.00] and 512 [52, 1.10]; 64-100-100-4, batch 512 [81, 1.07].
+# 24-8-2, batch 200 [1, 0.94]; 32-64-64-4, batch 128 [15, 0.89], 256 [15, 0.93] and 512 [29, 1.00]; 100-100-10, batch
+# 256 [26, 1.00] and 512 [52, 1.10]; 64-100-100-4, batch 512 [81, 1.07].
 UPDATED = 2**15
 
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns

@@ -1,8 +1,8 @@
 """Dense layers in panels: forward, the way back, and rows of the gradient, for one thread. `w` are a layer's words.
 
 Samples are shared out in tiles of nearly equal height, which are the fewest that do. Each number is one sum in the
-order of its index, or 16 of them where a layer has few outputs, whatever the tiles: so neither tiles nor threads change
-a bit.
+order of its index, or one in each lane of a vector where a layer has few outputs, whatever the tiles: so neither tiles
+nor threads change a bit.
 """
 
 import numpy as np
