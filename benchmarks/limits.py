@@ -57,7 +57,7 @@ net               all   lost:    apart  twice phases  lines (their number)
 def _by_one(kernel: Any, threads: int, arguments: tuple[Any, ...], state: np.ndarray) -> None:
     """As `team.in_threads`, but the calling thread does the work of all of them."""
     state[:] = 0
-    kernel(0, threads, *arguments)
+    team.alone(kernel, 0, threads, arguments)
 
 
 class AllByOne(Training):

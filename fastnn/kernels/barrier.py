@@ -157,10 +157,10 @@ store_word = _make(NONE, INT, 1, lambda builder, word, _, value: builder.store_a
 _add = _make(INT, INT, 1, lambda builder, word, _, value: builder.atomic_rmw("add", word, value, "seq_cst"))
 load_long = _make(LONG, LONG, 0, lambda builder, word, *_: builder.load_atomic(word, "seq_cst", 8))
 store_long = _make(NONE, LONG, 1, lambda builder, word, _, value: builder.store_atomic(value, word, "seq_cst", 8))
-_swap_long = _make(types.boolean, LONG, 2, _emit_swap)  # whether the word held what was expected, and holds `value` now
-_wait = _make(NONE, INT, 1, lambda builder, _, address, value: _emit_wait(builder, address, value))
-_wake = _make(NONE, INT, 0, lambda builder, _, address: _emit_wake(builder, address))
-_pause = _make(NONE, INT, 0, _emit_pause)
+swap_long = _make(types.boolean, LONG, 2, _emit_swap)  # whether the word held what was expected, and holds `value` now
+sleep_while = _make(NONE, INT, 1, lambda builder, _, address, value: _emit_wait(builder, address, value))
+wake_all = _make(NONE, INT, 0, lambda builder, _, address: _emit_wake(builder, address))
+pause = _make(NONE, INT, 0, _emit_pause)
 ONE = np.int32(1)
 
 
@@ -198,7 +198,7 @@ def claim(state, owner, threads, phase, count):  # type: ignore[no-untyped-def]
         taken = last - left
         if threads > 1:
             taken = (taken + 1) // 2
-        if _swap_long(at, gone, (phase << 32) + left - first + taken):
+        if swap_long(at, gone, (phase << 32) + left - first + taken):
             return left, left + taken
         gone = load_long(at)
     return 0, 0
@@ -244,7 +244,7 @@ def finish(state, thread, threads, phase, done, count):  # type: ignore[no-untyp
     over = is_over(state, threads, phase, count)
     if told and over and load_word(state + 4 * SLEEPERS) > 0:  # who is about to sleep has either seen it, or is seen
         _add(state + 4 * ENDED, ONE)
-        _wake(state + 4 * ENDED)
+        wake_all(state + 4 * ENDED)
     return over
 
 
@@ -269,11 +269,11 @@ def wait(state, threads, phase, count):  # type: ignore[no-untyped-def]
             break
         spins += 1
         if spins < SPINS:
-            _pause(state)
+            pause(state)
         elif load_word(state + 4 * ABORTED) != 0:
             break
         elif asleep:
-            _wait(state + 4 * ENDED, ended)
+            sleep_while(state + 4 * ENDED, ended)
         else:  # look once more, now that who ends the phase will see it
             _add(state + 4 * SLEEPERS, ONE)
             asleep = True

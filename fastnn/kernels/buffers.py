@@ -1,4 +1,4 @@
-"""What stands between the layers: panels of units, and in each the input 1 that a bias is the weight of."""
+"""Where arrays are; and what stands between layers: panels of units, and the input 1 that a bias is the weight of."""
 
 import numpy as np
 
@@ -18,3 +18,8 @@ def write_ones(values: np.ndarray, width: int, batch: int, jump: int, narrow: bo
     else:
         start = width // PANEL * jump + width % PANEL
         values[start : start + PANEL * batch : PANEL] = 1
+
+
+def address_of(array: np.ndarray | None) -> int:
+    """Where an array begins; 0 for none. Where training has emptied the caches, `array.ctypes` took 14 us."""
+    return 0 if array is None else int(array.__array_interface__["data"][0])

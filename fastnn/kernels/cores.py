@@ -13,7 +13,9 @@ import numpy as np
 
 from fastnn.kernels import compiling, launch, team
 from fastnn.kernels.barrier import ABORTED, ENDED, claim, finish, load_word, state_words, store_word, wait
+from fastnn.kernels.calls import ARGUMENTS, MISSED, THREAD, THREADS, leave, may_begin
 from fastnn.kernels.limits import CACHE_LINE
+from fastnn.kernels.simd import floats, words
 from fastnn.kernels.threads import available
 from fastnn.layers import aligned_zeros
 
@@ -22,44 +24,63 @@ TURNS, TRIES = 100_000, 5
 # ---------------------------------------------------------------- kernels: each does its work `times` over
 
 
-def make_pass(stamp: int, cache: bool) -> Any:
-    """``run(thread, threads, state, values, times)``: in turn, two threads add 1 to each of `values` (N,), and say so.
+@compiling.part
+def pass_on(thread, threads, state, values, size, times):  # type: ignore[no-untyped-def]
+    """In turn, threads add 1 to each of `size` values, and say so by a count in a word of a barrier's state."""
+    for turn in range(times):
+        wanted = threads * turn + thread
+        while load_word(state + 4 * ENDED) != wanted:
+            if load_word(state + 4 * ABORTED) != 0:
+                return
+        for i in range(size):
+            values[i] += np.float32(1)
+        store_word(state + 4 * ENDED, np.int32(wanted + 1))
 
-    What they say is a count, in a word of a barrier's state.
-    """
+
+@compiling.part
+def share_out(thread, threads, state, count, times):  # type: ignore[no-untyped-def]
+    """Phases of `count` granules each, with nothing to do in them."""
+    for phase in range(times):
+        mine = 0
+        for turn in range(threads):  # as in the step (kernels/fused.py)
+            while True:
+                first, last = claim(state, (thread + turn) % threads, threads, phase, count)
+                if last == 0:
+                    break
+                mine += last - first
+            if finish(state, thread, threads, phase, mine, count):
+                break
+        if wait(state, threads, phase, count):
+            return
+
+
+def make_pass(stamp: int, cache: bool) -> Any:
+    """A kernel (kernels/calls.py) of (state, values, size, times): `pass_on`."""
 
     @compiling.kernel(cache)
-    def run(thread: int, threads: int, state: int, values: np.ndarray, times: int) -> int:
-        for turn in range(times):
-            wanted = threads * turn + thread
-            while load_word(state + 4 * ENDED) != wanted:
-                if load_word(state + 4 * ABORTED) != 0:
-                    return stamp
-            for i in range(values.size):
-                values[i] += np.float32(1)
-            store_word(state + 4 * ENDED, np.int32(wanted + 1))
+    def run(at_call: int, number: int) -> int:
+        compiling.as_one()
+        if not may_begin(at_call, number):
+            return MISSED
+        call, given = words(at_call), words(at_call + 8 * ARGUMENTS)
+        pass_on(call[THREAD], call[THREADS], given[0], floats(given[1]), given[2], given[3])
+        leave(at_call)
         return stamp
 
     return run
 
 
 def make_phases(stamp: int, cache: bool) -> Any:
-    """``run(thread, threads, state, count, times)``: phases of `count` granules each, with nothing to do in them."""
+    """A kernel (kernels/calls.py) of (state, count, times): `share_out`."""
 
     @compiling.kernel(cache)
-    def run(thread: int, threads: int, state: int, count: int, times: int) -> int:
-        for number in range(times):
-            mine, phase = 0, np.int64(number)
-            for turn in range(threads):  # as in the step (kernels/fused.py)
-                while True:
-                    first, last = claim(state, (thread + turn) % threads, threads, phase, count)
-                    if last == 0:
-                        break
-                    mine += last - first
-                if finish(state, thread, threads, phase, mine, count):
-                    break
-            if wait(state, threads, phase, count):
-                return stamp
+    def run(at_call: int, number: int) -> int:
+        compiling.as_one()
+        if not may_begin(at_call, number):
+            return MISSED
+        call, given = words(at_call), words(at_call + 8 * ARGUMENTS)
+        share_out(call[THREAD], call[THREADS], given[0], given[1], given[2])
+        leave(at_call)
         return stamp
 
     return run
@@ -88,7 +109,7 @@ def handover(lines: int) -> float:
     if available() < 2:
         return 0.0
     values, turns = aligned_zeros(CACHE_LINE * lines), max(TURNS // (1 + lines // 8), 10)
-    return _best_time(make_pass, values, turns) / turns / 2
+    return _best_time(make_pass, turns, values.ctypes.data, values.size) / turns / 2
 
 
 def phase(granules: int) -> float:
@@ -99,15 +120,15 @@ def phase(granules: int) -> float:
     granules : int
         At least 1. Each thread has a CPU of its own; 0.0 where there is no second one.
     """
-    return _best_time(make_phases, granules, TURNS) / TURNS if available() > 1 else 0.0
+    return _best_time(make_phases, TURNS, granules) / TURNS if available() > 1 else 0.0
 
 
-def _best_time(make: Callable[[int, bool], Any], operand: Any, times: int) -> float:
+def _best_time(make: Callable[[int, bool], Any], times: int, *operands: int) -> float:
     """Nanoseconds that two threads take for a kernel that goes by a barrier's state; the best of TRIES."""
-    run = launch.compiled(make, lambda kernel: kernel(0, 1, 0, operand, 0))[0]
+    run = launch.compiled(make, lambda kernel: team.alone(kernel, 0, 1, ()))[0]
     state, best = aligned_zeros(state_words(2), np.int32), float("inf")
     for _ in range(TRIES):
         start = time.perf_counter()
-        team.in_threads(run, 2, (state.ctypes.data, operand, times), state)
+        team.in_threads(run, 2, (state.ctypes.data, *operands, times), state)
         best = min(best, time.perf_counter() - start)
     return best * 1e9

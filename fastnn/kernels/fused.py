@@ -23,7 +23,9 @@ import numpy as np
 
 from fastnn.kernels import launch, sparse, team
 from fastnn.kernels.barrier import claim, finish, wait
-from fastnn.kernels.compiling import kernel
+from fastnn.kernels.buffers import address_of
+from fastnn.kernels.calls import ARGUMENTS, MISSED, THREAD, THREADS, again, may_begin
+from fastnn.kernels.compiling import kernel, part
 from fastnn.kernels.denormals import as_before, as_zero
 from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
@@ -38,7 +40,6 @@ from fastnn.kernels.plan import (
     SCATTERED,
     SPARSE,
     Plan,
-    address_of,
     prepare,
     take_apart,
 )
@@ -77,124 +78,120 @@ F = np.float32
 # ---------------------------------------------------------------- the one compiled function
 
 
+@part
+def take_steps(thread, threads, mode, at_job, at_order, samples, batch, epoch, step, at_steps, steps):  # type: ignore[no-untyped-def]
+    """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
+    held = as_zero(mode >= GRADIENT)
+    job, phase = words(at_job), np.int64(0)
+    barrier, store = job[AT_BARRIER], stores(job, mode)
+    # the step whose batch this thread has taken for itself, and which halves of its columns, if it is sparse; that
+    # whose values it has sorted, and that for which it has updated weights of its own
+    shared, taken, listed, sorted_ = by_units(job, mode, threads), -1, np.int64(0), -1
+    once, updated = at_once(job, mode, threads), -1
+    by_lists = job[SPARSE] and not job[PIECES]
+    by_columns = by_lists and not job[SCATTERED]
+    for s in range(steps):
+        begin, hyper, scale, scaled = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False
+        size = min(batch, samples - begin)
+        weight = weight_of(job, size, at_order + 8 * begin)
+        next_size, own, after = min(batch, samples - begin - size), job, job
+        if once:
+            own, after = table_of(job, thread, s), table_of(job, thread, s + 1)
+        for kind in range(KINDS):
+            count = granules_at_once(job, kind, s) if once else granules(job, kind, mode, size, threads)
+            if count < 1:
+                continue
+            mine, halves = np.int64(0), np.int64(0)
+            for turn in range(threads):  # its own share, then what others have left
+                while True:
+                    first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
+                    if last == 0:
+                        break
+                    of_first = kind == ROWS and granule_of(own, first)[OF_LAYER] == 0
+                    needed = of_first and (shared or (by_lists and threads > 1))
+                    wanted = (1 << last) - (1 << first) if once else BOTH
+                    if (kind == UNITS or needed) and (taken != s or wanted & ~listed):
+                        listed = np.int64(wanted)
+                        take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread), listed)
+                        taken = s
+                    if kind == UNITS and once:
+                        forward_halves(own, thread, wanted, size)
+                    elif kind == UNITS:
+                        over_units(own, thread, first, last, size)
+                    elif kind == SAMPLES:
+                        left, before = samples - begin - size, begin - batch
+                        if once and updated < s and s > 0:
+                            update_own(job, thread, threads, s - 1, batch, doubles(at_steps + 24 * (s - 1)))
+                            updated = s
+                        if once and first == 0 and s > 0:
+                            add_up_pieces(job, thread, s - 1, batch, at_order + 8 * before)
+                        over_pieces(own, thread, mode, first, last, count, size, begin, left, epoch, weight,
+                                    at_order, shared)  # fmt: skip
+                    elif kind == ROWS:
+                        if once and updated < s:
+                            step_above(job, thread, threads, s, size, begin, samples, epoch, weight, at_order, hyper)
+                            updated = s
+                        if first == 0:
+                            add_up(own, size, weight, at_order + 8 * begin)
+                        if of_first and by_columns and sorted_ < s:
+                            sparse.sort_by_column(job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread))
+                            sorted_ = s
+                        over_rows(own, thread, first, last, size, store, hyper)
+                        if once:
+                            halves |= wanted
+                    else:
+                        if not scaled:
+                            scale, scaled = clip_scale(job), True
+                        over_stored(job, first, last, scale, hyper)
+                    mine += last - first
+                if once and kind == ROWS:
+                    if turn < threads - 1:
+                        continue
+                    if halves and s + 1 < steps:  # before it accounts for them
+                        take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread),
+                                   halves)  # fmt: skip
+                        taken, listed = s + 1, halves
+                        forward_halves(after, thread, halves, next_size)
+                if finish(barrier, thread, threads, phase, mine, count):
+                    break
+            # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
+            # 10, in three phases a step, took 29.3 ms, so 28.2. Not if it is late: there may be no need of it.
+            if shared and kind == SAMPLES and by_columns and taken == s:
+                sparse.sort_by_column(job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread))
+                sorted_ = s
+            if shared and not once and kind == ROWS and mine > 0 and s + 1 < steps:
+                take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread),
+                           np.int64(BOTH))  # fmt: skip
+                taken, listed = s + 1, np.int64(BOTH)
+            if wait(barrier, threads, phase, count):
+                as_before(held)
+                return
+            phase += 1
+            if once and job[NARROW]:  # before it claims: 24-8-2, batch 200, took 2.10 ms an epoch, and 2.01 so
+                fetch_pieces(own)
+    if once and job[PIECES] and thread == 0:  # which others do when they begin with the next step
+        begin = (step + steps - 1) * batch
+        size = min(batch, samples - begin)
+        update_own(job, thread, threads, steps - 1, size, doubles(at_steps + 24 * (steps - 1)))
+        add_up_pieces(job, thread, steps - 1, size, at_order + 8 * begin)
+    as_before(held)
+
+
 def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     """Compile the step. `stamp` is a hash of the kernels' sources: Numba's cache sees closures, but no other files."""
 
     @kernel(cache)
-    def run(
-        thread: int,
-        threads: int,
-        mode: int,
-        at_job: int,
-        at_order: int,
-        samples: int,
-        batch: int,
-        epoch: int,
-        step: int,
-        at_steps: int,
-        steps: int,
-    ) -> int:
-        """Thread `thread` of `threads`, for `steps` steps from `step` on; each has a row of three at `at_steps`."""
+    def run(at_call: int, number: int) -> int:
+        """A thread's part of a call, and of what it sees called next (kernels/calls.py): of `take_steps`."""
         whole()
-        held = as_zero(mode >= GRADIENT)
-        job, phase = words(at_job), np.int64(0)
-        barrier, store = job[AT_BARRIER], stores(job, mode)
-        # the step whose batch this thread has taken for itself, and which halves of its columns, if it is sparse; that
-        # whose values it has sorted, and that for which it has updated weights of its own
-        shared, taken, listed, sorted_ = by_units(job, mode, threads), -1, np.int64(0), -1
-        once, updated = at_once(job, mode, threads), -1
-        by_lists = job[SPARSE] and not job[PIECES]
-        by_columns = by_lists and not job[SCATTERED]
-        for s in range(steps):
-            begin, hyper, scale, scaled = (step + s) * batch, doubles(at_steps + 24 * s), F(1), False
-            size = min(batch, samples - begin)
-            weight = weight_of(job, size, at_order + 8 * begin)
-            next_size, own, after = min(batch, samples - begin - size), job, job
-            if once:
-                own, after = table_of(job, thread, s), table_of(job, thread, s + 1)
-            for kind in range(KINDS):
-                count = granules_at_once(job, kind, s) if once else granules(job, kind, mode, size, threads)
-                if count < 1:
-                    continue
-                mine, halves = np.int64(0), np.int64(0)
-                for turn in range(threads):  # its own share, then what others have left
-                    while True:
-                        first, last = claim(barrier, (thread + turn) % threads, threads, phase, count)
-                        if last == 0:
-                            break
-                        of_first = kind == ROWS and granule_of(own, first)[OF_LAYER] == 0
-                        needed = of_first and (shared or (by_lists and threads > 1))
-                        wanted = (1 << last) - (1 << first) if once else BOTH
-                        if (kind == UNITS or needed) and (taken != s or wanted & ~listed):
-                            listed = np.int64(wanted)
-                            take_batch(job, size, begin, samples, epoch, at_order, scratch_of(job, thread), listed)
-                            taken = s
-                        if kind == UNITS and once:
-                            forward_halves(own, thread, wanted, size)
-                        elif kind == UNITS:
-                            over_units(own, thread, first, last, size)
-                        elif kind == SAMPLES:
-                            left, before = samples - begin - size, begin - batch
-                            if once and updated < s and s > 0:
-                                update_own(job, thread, threads, s - 1, batch, doubles(at_steps + 24 * (s - 1)))
-                                updated = s
-                            if once and first == 0 and s > 0:
-                                add_up_pieces(job, thread, s - 1, batch, at_order + 8 * before)
-                            over_pieces(own, thread, mode, first, last, count, size, begin, left, epoch, weight,
-                                        at_order, shared)  # fmt: skip
-                        elif kind == ROWS:
-                            if once and updated < s:
-                                step_above(
-                                    job, thread, threads, s, size, begin, samples, epoch, weight, at_order, hyper
-                                )
-                                updated = s
-                            if first == 0:
-                                add_up(own, size, weight, at_order + 8 * begin)
-                            if of_first and by_columns and sorted_ < s:
-                                sparse.sort_by_column(
-                                    job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread)
-                                )
-                                sorted_ = s
-                            over_rows(own, thread, first, last, size, store, hyper)
-                            if once:
-                                halves |= wanted
-                        else:
-                            if not scaled:
-                                scale, scaled = clip_scale(job), True
-                            over_stored(job, first, last, scale, hyper)
-                        mine += last - first
-                    if once and kind == ROWS:
-                        if turn < threads - 1:
-                            continue
-                        if halves and s + 1 < steps:  # before it accounts for them
-                            take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread),
-                                       halves)  # fmt: skip
-                            taken, listed = s + 1, halves
-                            forward_halves(after, thread, halves, next_size)
-                    if finish(barrier, thread, threads, phase, mine, count):
-                        break
-                # what this thread will need of its own, it makes while the others work: an epoch of 784-30-10, batch
-                # 10, in three phases a step, took 29.3 ms, so 28.2. Not if it is late: there may be no need of it.
-                if shared and kind == SAMPLES and by_columns and taken == s:
-                    sparse.sort_by_column(job, layer_of(job, 0), size, begin, at_order, scratch_of(job, thread))
-                    sorted_ = s
-                if shared and not once and kind == ROWS and mine > 0 and s + 1 < steps:
-                    take_batch(job, next_size, begin + size, samples, epoch, at_order, scratch_of(job, thread),
-                               np.int64(BOTH))  # fmt: skip
-                    taken, listed = s + 1, np.int64(BOTH)
-                if wait(barrier, threads, phase, count):
-                    as_before(held)
-                    return stamp
-                phase += 1
-                if once and job[NARROW]:  # before it claims: 24-8-2, batch 200, took 2.10 ms an epoch, and 2.01 so
-                    fetch_pieces(own)
-        if once and job[PIECES] and thread == 0:  # which others do when they begin with the next step
-            begin = (step + steps - 1) * batch
-            size = min(batch, samples - begin)
-            update_own(job, thread, threads, steps - 1, size, doubles(at_steps + 24 * (steps - 1)))
-            add_up_pieces(job, thread, steps - 1, size, at_order + 8 * begin)
-        as_before(held)
-        return stamp
+        if not may_begin(at_call, number):
+            return MISSED
+        call, given = words(at_call), words(at_call + 8 * ARGUMENTS)
+        while True:
+            take_steps(call[THREAD], call[THREADS], given[0], given[1], given[2], given[3], given[4], given[5],
+                       given[6], given[7], given[8])  # fmt: skip
+            if not again(at_call):
+                return stamp
 
     return run
 

@@ -68,7 +68,7 @@ from fastnn.kernels.plan import (
     UPDATE,
     WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import UPDATE_CODES, add_rows, sum_apart, update
+from fastnn.kernels.rows import SOME, UPDATE_CODES, WHOLE, add_rows, descend_sums, sum_apart, update
 from fastnn.kernels.share import BOTH, GRADIENT, granule_of
 from fastnn.kernels.simd import MOST_PANELS, TILE_ROWS, WIDTH, doubles, floats, words
 from fastnn.layers import LANES as PANEL
@@ -247,6 +247,26 @@ def add_pieces(job, layer, k, rows, out, scratch):  # type: ignore[no-untyped-de
 
 
 @part
+def descend_pieces(job, layer, k, rows, rate, scratch):  # type: ignore[no-untyped-def]
+    """Take `rate` times the sums over the pieces from rows k..k + rows of W; what that makes goes to the parameters.
+
+    They may be others: see kernels/replicas.py.
+    """
+    w, g, apart, many = layer_of(job, layer), scratch[TILE], job[SIZE], job[PIECES]
+    begin, count, step, whole = FLOAT * w[STRIDE] * k, rows * w[STRIDE] // PANEL, np.int64(PANEL), np.int64(WHOLE)
+    if job[NARROW]:
+        step, whole = narrow.row_step(w), np.int64(SOME)
+        g = job[AT_PIECES] + FLOAT * (w[OFFSET] + k * step)
+    elif w[BY_OUTPUTS]:
+        add_pieces(job, layer, k, rows, g, scratch)
+        many = np.int64(1)
+    else:
+        g = job[AT_PIECES] + FLOAT * w[OFFSET] + begin
+    descend_sums(whole, g, apart, many, count, step, w[AT_W] + begin, job[AT_PARAMETERS] + FLOAT * w[OFFSET] + begin,
+                 rate)  # fmt: skip
+
+
+@part
 def descends(job, store, hyper):  # type: ignore[no-untyped-def]
     """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
     return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
@@ -258,19 +278,22 @@ def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type:
     layer, last = granule[OF_LAYER], granule[END]
     first, stop = max(first, granule[FROM_PANEL]), min(stop, granule[FROM_PANEL] + granule[OF_PANELS])
     w, inputs = layer_of(job, layer), inputs_of(job, layer, scratch)
-    at_once, width = TILE_ROWS == PANEL and descends(job, store, hyper), w[PANELS] if job[PIECES] else WIDTH
+    plain, width = descends(job, store, hyper), w[PANELS] if job[PIECES] else WIDTH
     for k in range(granule[BEGIN], last, PANEL):
         rows = min(PANEL, last - k)
         for p in range(first, stop, width):
             panels, weights = min(width, stop - p), w[AT_W] + FLOAT * (w[ROW_STEP] * k + w[PANEL_STEP] * p)
             parts, n = panels, np.int64(PANEL)  # of the rows, which are applied one by one: columns of each
+            if job[PIECES] and plain:
+                descend_pieces(job, layer, k, rows, F(hyper[RATE]), scratch)
+                continue
             if job[PIECES]:
                 add_pieces(job, layer, k, rows, scratch[TILE], scratch)
                 parts, n = np.int64(1), w[STRIDE]
             else:
                 for q in range(panels):
                     fetch_panel(TO_READ, weights + FLOAT * w[PANEL_STEP] * q, w[ROW_STEP], rows)
-                if at_once and rows == PANEL:
+                if plain and TILE_ROWS == PANEL and rows == PANEL:
                     dense.descend(w, inputs, job[JUMP], size, k, p, panels, F(hyper[RATE]), scratch)
                     continue
                 dense.products(inputs, w[AT_DELTAS], job[JUMP], np.int64(0), size, k, k + rows, p, panels,

@@ -29,7 +29,7 @@ from fastnn.kernels.barrier import load_long, store_long
 from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.compiling import part
 from fastnn.kernels.dense import add
-from fastnn.kernels.gradients import add_up, over_rows, weight_of
+from fastnn.kernels.gradients import add_up, descends, over_rows, weight_of
 from fastnn.kernels.job import Job
 from fastnn.kernels.panels import TO_READ, copy_panel, fetch_panel
 from fastnn.kernels.phases import FLOAT, WORD, layer_of, over_samples, scratch_of
@@ -141,7 +141,8 @@ def update_own(job, thread, threads, step, size, hyper):  # type: ignore[no-unty
     """Update all weights by the gradients of the batch's pieces."""
     own, after = table_of(job, thread, step), table_of(job, thread, step + 1)
     catch_up(job, thread, threads, step)
-    copy_above(own, after)
+    if not descends(job, np.bool_(False), hyper):  # which reads the weights of one set, and writes those of the other
+        copy_above(own, after)
     over_rows(own, thread, np.int64(0), own[GRANULES], size, np.bool_(False), hyper)
     store_long(steps_of(job, thread), step + 1)
 

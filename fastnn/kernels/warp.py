@@ -11,7 +11,8 @@ from numba import types
 
 from fastnn.kernels import launch, team
 from fastnn.kernels.barrier import claim, state_words
-from fastnn.kernels.compiling import fast, intrinsic, kernel, part
+from fastnn.kernels.calls import ARGUMENTS, MISSED, THREAD, THREADS, leave, may_begin
+from fastnn.kernels.compiling import as_one, fast, intrinsic, kernel, part
 from fastnn.kernels.rows import philox
 from fastnn.kernels.simd import doubles, floats, words
 from fastnn.layers import LANES, aligned_zeros
@@ -107,23 +108,35 @@ def move(i, at_x, from_bytes, at_out, to_bytes, h, w, sample, at_map, elastic, a
         read_places(padded, across, rows + at, columns + at, h, w, at_out, (i * h + r) * w, to_bytes)
 
 
+@part
+def move_some(thread, threads, at_state, count, at_x, from_bytes, at_out, to_bytes, h, w, at_samples, at_maps,  # type: ignore[no-untyped-def]
+              elastic, at_rows, at_columns, seed, epoch, purpose, at_scratch, room):  # fmt: skip
+    """Thread `thread` of `threads` moves some of `count` images."""
+    samples, scratch = words(at_samples), at_scratch + FLOAT * room * thread
+    for turn in range(threads):
+        while True:
+            first, last = claim(at_state, (thread + turn) % threads, threads, np.int64(0), count)
+            if last == 0:
+                break
+            for i in range(first, last):
+                move(i, at_x, from_bytes, at_out, to_bytes, h, w, samples[i], at_maps + 8 * 6 * i, elastic, at_rows,
+                     at_columns, seed, epoch, purpose, scratch)  # fmt: skip
+
+
 def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     """Compile the kernel; see `fastnn.kernels.fused.make`."""
 
     @kernel(cache)
-    def run(thread: int, threads: int, at_state: int, count: int, at_x: int, from_bytes: int, at_out: int,
-            to_bytes: int, h: int, w: int, at_samples: int, at_maps: int, elastic: int, at_rows: int, at_columns: int,
-            seed: int, epoch: int, purpose: int, at_scratch: int, room: int) -> int:  # fmt: skip
-        """Thread `thread` of `threads` moves some of `count` images."""
-        samples, scratch = words(at_samples), at_scratch + FLOAT * room * thread
-        for turn in range(threads):
-            while True:
-                first, last = claim(at_state, (thread + turn) % threads, threads, np.int64(0), count)
-                if last == 0:
-                    break
-                for i in range(first, last):
-                    move(i, at_x, from_bytes, at_out, to_bytes, h, w, samples[i], at_maps + 8 * 6 * i, elastic,
-                         at_rows, at_columns, seed, epoch, purpose, scratch)  # fmt: skip
+    def run(at_call: int, number: int) -> int:
+        """A thread's part of a call (kernels/calls.py): of `move_some`."""
+        as_one()
+        if not may_begin(at_call, number):
+            return MISSED
+        call, given = words(at_call), words(at_call + 8 * ARGUMENTS)
+        move_some(call[THREAD], call[THREADS], given[0], given[1], given[2], given[3], given[4], given[5], given[6],
+                  given[7], given[8], given[9], given[10], given[11], given[12], given[13], given[14], given[15],
+                  given[16], given[17])  # fmt: skip
+        leave(at_call)
         return stamp
 
     return run
@@ -131,7 +144,7 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
 
 def _first_call(kernel: Any) -> None:
     state = aligned_zeros(state_words(1), np.int32)
-    kernel(0, 1, state.ctypes.data, *([0] * 17))
+    team.alone(kernel, 0, 1, (state.ctypes.data, *([0] * 17)))
 
 
 def warm() -> launch.Compilation:

@@ -12,11 +12,11 @@ from fastnn.kernels.barrier import (
     ENDED,
     GONE,
     SLEEPERS,
-    _swap_long,
     claim,
     finish,
     is_over,
     state_words,
+    swap_long,
     wait,
 )
 from fastnn.layers import aligned_zeros
@@ -42,7 +42,7 @@ def over(state, threads, phase, count):
 
 @njit(nogil=True)
 def swap(at, expected, value):
-    return _swap_long(at, expected, value)
+    return swap_long(at, expected, value)
 
 
 @njit(nogil=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.kernels import denormals, fused, launch, reference
+from fastnn.kernels import denormals, fused, launch, reference, team
 from fastnn.kernels.barrier import ABORTED
 from fastnn.kernels.job import Examples, Job
 from fastnn.kernels.plan import prepare
@@ -39,7 +39,7 @@ def call(thread: int, aborted: bool = False) -> float:
     plan.state[:] = 0
     plan.state[ABORTED] = aborted
     at_order, at_steps = rows.ctypes.data, steps.ctypes.data
-    kernel(thread, 2, GRADIENT, plan.at_words, at_order, SAMPLES, SAMPLES, 0, 0, at_steps, 1)
+    team.alone(kernel, thread, 2, (GRADIENT, plan.at_words, at_order, SAMPLES, SAMPLES, 0, 0, at_steps, 1))
     return float(plan.gradient[0])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn.data.compressed import Compressed
-from fastnn.kernels import fused, reference
+from fastnn.kernels import fused, reference, team
 from fastnn.kernels.cost import SCATTERED_PANELS
 from fastnn.kernels.job import Examples, Job
 from fastnn.kernels.plan import SPARSE
@@ -41,11 +41,13 @@ def make_job(
     return Job(architecture, parameters, examples, threads=threads, **settings)  # type: ignore[arg-type]
 
 
-def trained(threads: int, **settings: object) -> tuple[object, np.ndarray, np.ndarray]:
+def trained(
+    threads: int, optimizer: str = "adam", decay: float = 0.0, **settings: object
+) -> tuple[object, np.ndarray, np.ndarray]:
     settings = {"batch_size": 16, "layers": WIDE, "samples": 70} | settings
-    state = np.zeros((2, Architecture.of(settings["layers"]).size), np.float32)
-    job = make_job(threads=threads, optimizer="adam", first=0.9, second=0.99, state=state, **settings)
-    steps = np.tile([0.01, 1e-6, 0.0], (-(-settings["samples"] // job.batch_size), 1))
+    state = np.zeros((2 if optimizer == "adam" else 0, Architecture.of(settings["layers"]).size), np.float32)
+    job = make_job(threads=threads, optimizer=optimizer, first=0.9, second=0.99, state=state, **settings)
+    steps = np.tile([0.01, 1e-6, decay], (-(-settings["samples"] // job.batch_size), 1))
     steps[:, 0] *= np.linspace(1, 0.5, len(steps))  # each step has a rate of its own
     orders = [np.random.default_rng(epoch).permutation(settings["samples"]) for epoch in range(3)]
     totals = [fused.train(job, order, epoch, 0, steps) for epoch, order in enumerate(orders)]
@@ -100,7 +102,7 @@ def one_after_the_other(order):
     def in_threads(kernel, threads, arguments, state):
         state[:] = 0
         for thread in order:
-            kernel(thread, threads, *arguments)
+            team.alone(kernel, thread, threads, arguments)
 
     return in_threads
 
@@ -109,7 +111,7 @@ def one_after_the_other(order):
 @pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}, PIECES, PIECES | {"clip_norm": 0.1}])
 def test_training_does_not_depend_on_who_does_the_work(monkeypatch, order, settings):
     expected = trained(1, **settings)
-    monkeypatch.setattr(fused.team, "in_threads", one_after_the_other(order))
+    monkeypatch.setattr(team, "in_threads", one_after_the_other(order))
     found = trained(3, **settings)
     assert found[0] == expected[0]
     np.testing.assert_array_equal(found[1], expected[1])
@@ -120,7 +122,7 @@ def test_training_does_not_depend_on_who_does_the_work(monkeypatch, order, setti
 @pytest.mark.parametrize("mode", [fused.PREDICT, fused.SCORE])
 def test_nor_does_a_pass(monkeypatch, mode, order):
     expected = fused._pass(make_job(1100), mode)
-    monkeypatch.setattr(fused.team, "in_threads", one_after_the_other(order))
+    monkeypatch.setattr(team, "in_threads", one_after_the_other(order))
     found = fused._pass(make_job(1100, threads=3), mode)
     np.testing.assert_array_equal(found.losses, expected.losses)
     np.testing.assert_array_equal(found.hits, expected.hits)

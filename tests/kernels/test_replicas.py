@@ -38,12 +38,23 @@ def pay_for_any(threads):
     return lambda plan, job, batch: job.threads == threads
 
 
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "sgd"},  # pieces: the weights go from one set to the other in one pass
+        {"optimizer": "sgd", "decay": 0.01},
+        {"optimizer": "sgd", "weight_decay": 0.01},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("steps", [4, 5, 4.4])  # an even number, an odd one, and a last batch that is smaller
 @pytest.mark.parametrize("threads", [2, 3])
-def test_no_bit_depends_on_it(monkeypatch, threads, steps, net):
+def test_no_bit_depends_on_it(monkeypatch, threads, steps, net, update):
     settings = NETS[net] | {"samples": int(steps * NETS[net]["batch_size"])}
     assert is_used(2, **settings)
+    settings |= update
     monkeypatch.setattr(fused, "pay", pay_for_any(threads))
     one, many = trained(1, **settings), trained(threads, **settings)
     assert one[0] == many[0]
