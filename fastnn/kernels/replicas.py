@@ -2,10 +2,11 @@
 
 A phase more costs time, and so do the deltas and weights that cores then hand over. So a step is one phase, of either
 
-- halves of the columns of a sparse first layer, where little is above it: who claims one first adds up their Z, takes
-  the batch through the layers above, and updates them; a half's rows of W come then, and what it gives to Z of the next
-  batch. Its values alone are listed. By groups of units each thread lists all, and an epoch of 784-30-10 on two threads
-  took 28.5 ms at batch 10, so 26.5, and 23.0 at batch 100, so 20.8 (medians of five launches by turns); or
+- halves of the columns of a sparse first layer, where little is above it: who claims one first adds up their Z and
+  takes the batch through the layers above; a half's rows of W come then, and what it gives to Z of the next batch. The
+  layers above are updated when all that others wait for is done, if there are others: an epoch of 784-30-10, batch 10,
+  took 27.8 ms on two threads, and 29.5 when they came first. Of a half its values alone are listed; by groups of units
+  each thread lists all, and took 28.5 ms at batch 10, where halves took 26.5, and 23.0 and 20.8 at batch 100; or
 - pieces of a batch, whose gradients are few: who claims one first adds up those of the step before, and updates all
   weights.
 
@@ -99,15 +100,16 @@ def copy_above(own, other):  # type: ignore[no-untyped-def]
 def catch_up(job, thread, threads, step):  # type: ignore[no-untyped-def]
     """Have what stands before a step of the call: if not of its own, of a thread that has made the step before.
 
-    Some thread has. It may have made this one too: but not the next, which waits for this thread.
+    Some thread has, or is about to. It may have made this one too: but not the next, which waits for this thread.
     """
-    if load_long(steps_of(job, thread)) == step:
-        return
-    for other in range(threads):
+    other = thread
+    while True:
         done = load_long(steps_of(job, other))
         if done == step or done == step + 1:
-            copy_above(table_of(job, other, step), table_of(job, thread, step))
-            return
+            break
+        other = (other + 1) % threads
+    if other != thread:
+        copy_above(table_of(job, other, step), table_of(job, thread, step))
 
 
 @part
@@ -121,9 +123,9 @@ def forward_halves(own, thread, halves, size):  # type: ignore[no-untyped-def]
 
 
 @part
-def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_order, hyper):  # type: ignore[no-untyped-def]
-    """Take the batch, whose Z of the first layer is there, through the layers above, and update them."""
-    own, after = table_of(job, thread, step), table_of(job, thread, step + 1)
+def pass_above(job, thread, threads, step, size, begin, end, epoch, weight, at_order):  # type: ignore[no-untyped-def]
+    """Take the batch, whose Z of the first layer is there, through the layers above, and back."""
+    own = table_of(job, thread, step)
     catch_up(job, thread, threads, step)
     z = own[AT_OUTPUTS] if own[LAYERS] == 1 else layer_of(own, 1)[AT_INPUTS]
     panels = layer_of(own, 0)[PANELS]
@@ -131,6 +133,12 @@ def step_above(job, thread, threads, step, size, begin, end, epoch, weight, at_o
         place, other = FLOAT * p * own[JUMP], FLOAT * panels * own[JUMP]
         add(own[AT_FIRST_Z] + place + other, own[AT_FIRST_Z] + place, PANEL * size, z + place)
     over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, np.bool_(True))
+
+
+@part
+def update_above(job, thread, step, size, hyper):  # type: ignore[no-untyped-def]
+    """Update the layers above the first, after `pass_above`."""
+    own, after = table_of(job, thread, step), table_of(job, thread, step + 1)
     copy_above(own, after)
     over_rows(after, thread, own[BLOCKS], own[GRANULES], size, np.bool_(False), hyper)  # behind those of the halves
     store_long(steps_of(job, thread), step + 1)

@@ -1,5 +1,7 @@
 """What each thread does for itself: when, and that who was late, or interrupted, has the weights."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -106,7 +108,7 @@ def run(at_job, thread, threads, step):
 
 @pytest.mark.parametrize("settings", [HALVES, PIECES])
 @pytest.mark.parametrize(("done", "step", "source"), [
-    ((3, 1, 3), 3, 0), ((4, 0, 1), 3, 0), ((2, 1, 4), 3, 2), ((1, 3, 1), 3, None), ((0, 0, 0), 0, None)
+    ((3, 1, 3), 3, 2), ((4, 0, 1), 3, 0), ((2, 1, 4), 3, 2), ((1, 3, 1), 3, None), ((0, 0, 0), 0, None)
 ])  # fmt: skip
 def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source, settings):
     """Thread 1 takes part in a step; a thread that has made as many steps, or one more, has its weights."""
@@ -122,6 +124,23 @@ def test_who_was_late_takes_over_what_stood_before_the_step(done, step, source, 
     parity = step % 2
     assert (found[parity] == 10 * (parity + 1) + (1 if source is None else source)).all()
     assert (found[1 - parity] == 10 * (2 - parity) + 1).all()
+
+
+def test_who_was_late_waits_for_who_is_about_to_have_the_weights():
+    """It has done its half of the step before, and updates what is above when others need nothing more of it."""
+    job = make_job(threads=2, **HALVES)
+    plan = prepare(job, job.batch_size, False)
+    made = Replicas.of(plan, job, job.batch_size)
+    with made.used(plan, job):
+        run(plan.words.ctypes.data, 0, 1, 0)  # compiles it
+        made.words[:, 0, STEPS_DONE] = 2, 0
+        late = threading.Thread(target=run, args=(plan.words.ctypes.data, 1, 2, 3))
+        late.start()
+        made.above[0, 1] = 7
+        made.words[0, 0, STEPS_DONE] = 3
+        late.join(30)
+        assert not late.is_alive()
+        assert (made.above[1, 1] == 7).all()
 
 
 @pytest.mark.parametrize("settings", [HALVES, PIECES])
