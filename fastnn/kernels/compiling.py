@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from llvmlite import binding
-from numba import extending, njit, types
+from numba import extending, njit
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.typed_passes import NopythonTypeInference
@@ -18,23 +18,33 @@ from numba.core.typed_passes import NopythonTypeInference
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@register_pass(mutates_CFG=False, analysis_only=True)
-class _AsItIs(FunctionPass):  # type: ignore[misc]
-    """Leave a part as it is: the kernel that it becomes a piece of is optimised with all its parts.
+def _set_aside(library: Any) -> None:
+    """Keep a part's module for who links it, and leave its variables alone to be translated."""
+    kept = library._shared_module = library._final_module
+    for function in kept.functions:
+        if not function.is_declaration and function.linkage == binding.Linkage.external:
+            function.linkage = "linkonce_odr"
+    variables = [str(each) for each in kept.global_variables if each.name.startswith("_ZN08NumbaEnv")]
+    library._final_module = binding.parse_assembly("\n".join(variables))
 
-    Numba would optimise each part with all that it calls, which took 3 s of 19. Where it knows nothing of the attribute
-    below, it still does.
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _SetAside(FunctionPass):  # type: ignore[misc]
+    """Make no machine code of a part: it is run as a piece of a kernel alone.
+
+    Numba optimises and translates each part with all that it calls, and then the kernel: the step took 19 s, and 15 so.
+    Where it knows nothing of the attribute that is set here, it still does.
     """
 
-    _name = "fastnn_as_it_is"
+    _name = "fastnn_set_aside"
 
     def __init__(self) -> None:
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:
         """Make the library that the part will be in."""
-        state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-        state.library._optimize_final_module = lambda: None
+        library = state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+        library._optimize_final_module = lambda: _set_aside(library)
         return False
 
 
@@ -44,7 +54,7 @@ class _PartCompiler(CompilerBase):  # type: ignore[misc]
     def define_pipelines(self) -> list[Any]:
         """The one there is."""
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.add_pass_after(_AsItIs, NopythonTypeInference)
+        pipeline.add_pass_after(_SetAside, NopythonTypeInference)
         pipeline.finalize()
         return [pipeline]
 
@@ -73,32 +83,3 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     """For what emits instructions: Numba's own, with a type."""
     made: Callable[..., Any] = extending.intrinsic(function)
     return made
-
-
-FAMILY = "fastnn"  # so begin the names of functions that parts only have stand-ins for (kernels/families.py)
-
-
-def take_over(library: Any) -> None:
-    """Make all that is linked to a kernel its own: else the loader takes the machine code of a part, as it is."""
-    optimize = library._optimize_final_module
-
-    def take() -> None:
-        for function in library._final_module.functions:
-            linked = function.linkage == binding.Linkage.linkonce_odr or function.name.startswith(FAMILY)
-            if linked and not function.is_declaration:
-                function.linkage = binding.Linkage.private
-        optimize()
-
-    library._optimize_final_module = take
-
-
-@intrinsic
-def as_one(context: Any) -> Any:
-    """What a kernel of parts, which Python calls, must begin with if it does not begin with `families.whole`."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if hasattr(context.active_code_library, "_optimize_final_module"):
-            take_over(context.active_code_library)
-        return context.get_dummy_value()
-
-    return types.void(), generate

@@ -59,7 +59,6 @@ def make_pass(stamp: int, cache: bool) -> Any:
 
     @compiling.kernel(cache)
     def run(at_call: int, number: int) -> int:
-        compiling.as_one()
         if not may_begin(at_call, number):
             return MISSED
         call, given = words(at_call), words(at_call + 8 * ARGUMENTS)
@@ -75,7 +74,6 @@ def make_phases(stamp: int, cache: bool) -> Any:
 
     @compiling.kernel(cache)
     def run(at_call: int, number: int) -> int:
-        compiling.as_one()
         if not may_begin(at_call, number):
             return MISSED
         call, given = words(at_call), words(at_call + 8 * ARGUMENTS)

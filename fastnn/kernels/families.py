@@ -1,18 +1,18 @@
 """Families: functions written in LLVM's IR, one for each size, and each compiled once however many parts call it.
 
-Numba makes machine code of each part of a kernel (`fastnn.kernels.compiling`) with all that it calls, and of the kernel
-with all of them once more. So a part has stand-ins for the functions of families, and the functions themselves are
-emitted into the kernel, where the linker puts them in the stand-ins' places: `whole` sees to it.
+A part of a kernel (`fastnn.kernels.compiling`) is built with all that it calls, and the kernel with all of them once
+more. So a part has stand-ins for the functions of families, and the functions themselves are emitted into the kernel,
+where the linker puts them in the stand-ins' places: `whole` sees to it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core.codegen import CPUCodeLibrary
 
-from fastnn.kernels.compiling import FAMILY, intrinsic, take_over
+from fastnn.kernels.compiling import intrinsic
 from fastnn.kernels.vectors import F32, FLOATS, INTS, WORD, word
 
 KINDS = {"at_int_": INTS, "at_": FLOATS, "x_": F32, "": WORD}  # of an argument, by how its name begins
@@ -21,7 +21,8 @@ ONCE = hasattr(CPUCodeLibrary, "_optimize_final_module")
 
 # Of all that parts call so far: by a function's name its arguments' kinds, and what emits it.
 _functions: dict[str, tuple[Sequence[Any], Callable[..., None]]] = {}
-_WHOLE = f"{FAMILY}.whole"  # stands in the module of a kernel: it has the functions themselves
+_START = "fastnn"  # of their names
+_WHOLE = f"{_START}.whole"  # stands in the module of a kernel: it has the functions themselves
 
 
 def _emit(module: Any, label: str) -> Any:
@@ -44,6 +45,20 @@ def _emit(module: Any, label: str) -> Any:
     return made
 
 
+def _take_over(library: Any) -> None:
+    """Make all that is linked to a kernel its own: what it does not call goes, and the loader takes no other's."""
+    optimize = library._optimize_final_module
+
+    def take_over() -> None:
+        for function in library._final_module.functions:
+            linked = function.linkage == binding.Linkage.linkonce_odr or function.name.startswith(_START)
+            if linked and not function.is_declaration:
+                function.linkage = binding.Linkage.private
+        optimize()
+
+    library._optimize_final_module = take_over
+
+
 @intrinsic
 def whole(context: Any) -> Any:
     """What a kernel, which Python calls, must begin with: the functions that its parts call become its own."""
@@ -54,7 +69,7 @@ def whole(context: Any) -> Any:
             builder.module.globals[_WHOLE].initializer = word(1)
             for label in sorted(_functions):
                 _emit(builder.module, label)
-            take_over(context.active_code_library)
+            _take_over(context.active_code_library)
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -70,7 +85,7 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
     kinds = [next(kind for start, kind in KINDS.items() if name.startswith(start)) for name in names]
 
     def function(module: Any, size: int) -> Any:
-        label = f"{FAMILY}{body.__name__}.{size}"
+        label = f"{_START}{body.__name__}.{size}"
         _functions[label] = kinds, lambda builder, *arguments: body(builder, size, *arguments)
         return _emit(module, label)
 

@@ -12,7 +12,7 @@ from numba import types
 from fastnn.kernels import launch, team
 from fastnn.kernels.barrier import claim, state_words
 from fastnn.kernels.calls import ARGUMENTS, MISSED, THREAD, THREADS, leave, may_begin
-from fastnn.kernels.compiling import as_one, fast, intrinsic, kernel, part
+from fastnn.kernels.compiling import fast, intrinsic, kernel, part
 from fastnn.kernels.rows import philox
 from fastnn.kernels.simd import doubles, floats, words
 from fastnn.layers import LANES, aligned_zeros
@@ -129,7 +129,6 @@ def make(stamp: int, cache: bool):  # type: ignore[no-untyped-def]
     @kernel(cache)
     def run(at_call: int, number: int) -> int:
         """A thread's part of a call (kernels/calls.py): of `move_some`."""
-        as_one()
         if not may_begin(at_call, number):
             return MISSED
         call, given = words(at_call), words(at_call + 8 * ARGUMENTS)
