@@ -123,8 +123,7 @@ def _outputs(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped
 
 @part
 def _backward(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
-    below = phases.layer_of(job, 0)[phases.AT_DELTAS]
-    dense.backward(phases.layer_of(job, 1), job[JUMP], NOTHING, size, below, scratch)
+    dense.backward(phases.layer_of(job, 1), job[JUMP], NOTHING, size, phases.layer_of(job, 0), scratch)
 
 
 # ---------------------------------------------------------------- the table

@@ -8,9 +8,11 @@ nor threads change a bit.
 import numpy as np
 
 from fastnn.kernels.compiling import part
+from fastnn.kernels.lanes import dots
 from fastnn.kernels.panels import TO_READ, copy_panel, fetch_panel, transpose_panel
 from fastnn.kernels.plan import (
     AT_DELTAS,
+    AT_INPUTS,
     AT_W,
     BLOCK,
     DEPTH,
@@ -20,6 +22,7 @@ from fastnn.kernels.plan import (
     PACKED,
     PANEL_STEP,
     PANELS,
+    RECTIFIED,
     ROW,
     ROW_STEP,
     STRIDE,
@@ -28,11 +31,11 @@ from fastnn.kernels.plan import (
 from fastnn.kernels.simd import (
     FETCHING_ROWS,
     FETCHING_TILES,
+    NONE,
     TILE_ROWS,
     WIDE_ROWS,
     WIDE_UNITS,
     WIDTH,
-    dots,
     floats,
     tile_by_samples,
     tile_by_units,
@@ -86,14 +89,6 @@ def packed(scratch, q):  # type: ignore[no-untyped-def]
 
 
 @part
-def multiply(at, by, count):  # type: ignore[no-untyped-def]
-    """Multiply `count` floats by others."""
-    values, factors = floats(at), floats(by)
-    for j in range(count):
-        values[j] *= factors[j]
-
-
-@part
 def inputs_panels(w):  # type: ignore[no-untyped-def]
     """The panels that a layer's inputs take, with the 1 that a bias is the weight of."""
     return w[INPUTS] // PANEL + 1
@@ -113,7 +108,8 @@ def panels_together(w):  # type: ignore[no-untyped-def]
 def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ignore[no-untyped-def]
     """Z of samples first..last and panels begin..end of the units, in panels at `out`; of the inputs at `inputs`.
 
-    Where a layer sums Z in all lanes, it has one panel.
+    Of a layer that is `RECTIFIED` not Z, but what its ReLU makes of that. Where Z is summed in all lanes, there is one
+    panel.
     """
     depth, step, across = w[INPUTS], w[ROW_STEP], w[PANEL_STEP]
     samples = last - first
@@ -128,6 +124,7 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
         return
     for k in range(0, depth, DEPTH):
         rows = min(DEPTH, depth - k)
+        least = F(0) if w[RECTIFIED] and k + rows == depth else NONE
         for p in range(begin, end, WIDTH):
             panels, weights = min(WIDTH, end - p), w[AT_W] + FLOAT * p * across
             tiles = tiles_of(samples, panels, WIDE_ROWS)
@@ -148,18 +145,18 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
                 side_by_side = later == WIDTH and across == PANEL
                 if side_by_side and tiles >= FETCHING_TILES and stop - i >= FETCHING_ROWS:
                     tile_fetching(size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z,
-                                  jump, coming, step)  # fmt: skip
+                                  jump, np.int64(0), least, coming, step)  # fmt: skip
                     continue
                 for q in range(later):
                     fetch_panel(TO_READ, coming + FLOAT * q * across, step, rows // tiles)
-                tile_by_samples(
-                    size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z, jump
-                )
+                tile_by_samples(size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z,
+                                jump, np.int64(0), least)  # fmt: skip
 
 
 @part
 def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-def]
-    """The deltas of the layer below, in panels at `below`: what stands there, times delta W^T."""
+    """The deltas of the layer `below`: what stands there, or what its ReLU's outputs tell, times delta W^T."""
+    told_by, told = (w[AT_INPUTS], F(0)) if below[RECTIFIED] else (below[AT_DELTAS], NONE)
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
     samples, end = last - first, (inputs + PANEL - 1) // PANEL
     clear(scratch[ROW], PANEL)
@@ -171,6 +168,9 @@ def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-d
             for q in range(panels):
                 k = PANEL * (p + q)
                 transpose_panel(1, w[AT_W] + FLOAT * (stride * k + o), stride, inputs - k, columns, packed(scratch, q))
+                if inputs - k < PANEL:  # what comes first behind the inputs is 1, not what a ReLU has made
+                    for column in range(columns):
+                        floats(packed(scratch, q))[PANEL * column + inputs - k] = F(0)
             # of the block of weights that comes next, each tile fetches some lines of its 16 or 32 rows
             next_p, next_o = (p, o + DEPTH) if o + DEPTH < outputs else (p + WIDTH, np.int64(0))
             lines = (min(DEPTH, outputs - next_o) + PANEL - 1) // PANEL
@@ -181,17 +181,16 @@ def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-d
                         fetch_panel(TO_READ, w[AT_W] + FLOAT * place, stride, min(PANEL, inputs - k))
                 i, stop = samples * tile // tiles, samples * (tile + 1) // tiles
                 sums = scratch[TILE] + FLOAT * PANEL * i
-                start, apart, start_jump = scratch[ROW], 0, 0
+                start, apart, start_jump, out, out_jump = scratch[ROW], 0, 0, sums, PANEL * BLOCK
                 if o > 0:
                     start, apart, start_jump = sums, PANEL, PANEL * BLOCK
-                left = w[AT_DELTAS] + FLOAT * (o // PANEL * jump + PANEL * (first + i))
-                size = tile_size(stop - i, panels)
-                tile_by_samples(size, left, jump, scratch[PACKED], PANEL, PANEL * DEPTH, columns, start, apart,
-                                start_jump, sums, PANEL * BLOCK)  # fmt: skip
+                factors, least = np.int64(0), NONE
                 if o + DEPTH >= outputs:
-                    for q in range(panels):
-                        multiply(below + FLOAT * ((p + q) * jump + PANEL * (first + i)),
-                                 sums + FLOAT * PANEL * BLOCK * q, PANEL * (stop - i))  # fmt: skip
+                    place = FLOAT * (p * jump + PANEL * (first + i))
+                    out, out_jump, factors, least = below[AT_DELTAS] + place, jump, told_by + place, told
+                left = w[AT_DELTAS] + FLOAT * (o // PANEL * jump + PANEL * (first + i))
+                tile_by_samples(tile_size(stop - i, panels), left, jump, scratch[PACKED], PANEL, PANEL * DEPTH, columns,
+                                start, apart, start_jump, out, out_jump, factors, least)  # fmt: skip
 
 
 @part

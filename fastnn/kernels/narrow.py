@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.kernels.compiling import part
 from fastnn.kernels.dense import clear, tile_size
 from fastnn.kernels.inputs import row_bytes
+from fastnn.kernels.lanes import SUMMED, tile_by_lanes
 from fastnn.kernels.panels import TO_WRITE, fetch_panel
 from fastnn.kernels.phases import FLOAT, WORD, activate_group, finish_outputs, layer_of, number_of
 from fastnn.kernels.plan import (
@@ -34,11 +35,10 @@ from fastnn.kernels.plan import (
     PIECES,
     ROW,
     SIZE,
-    TILE,
 )
 from fastnn.kernels.reading import turn
 from fastnn.kernels.share import GRADIENT
-from fastnn.kernels.simd import MOST_FEW, SUMMED, WIDTH, few_by_samples, few_by_units, floats, tile_by_lanes
+from fastnn.kernels.simd import MOST_FEW, NONE, WIDTH, few_by_samples, few_by_units
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -105,19 +105,14 @@ def backward(job, first, last, scratch):  # type: ignore[no-untyped-def]
     for i in range(first, last, WIDTH * PANEL):
         groups = min(WIDTH, (last - i + PANEL - 1) // PANEL)
         for layer in range(job[LAYERS] - 1, 0, -1):
-            w, below = layer_of(job, layer), layer_of(job, layer - 1)[AT_DELTAS] + FLOAT * PANEL * i
-            inputs, outputs, sums_jump = w[INPUTS], w[OUTPUTS], PANEL * w[INPUTS]
-            k = 0
+            w, deltas = layer_of(job, layer), layer_of(job, layer - 1)[AT_DELTAS] + FLOAT * PANEL * i
+            inputs, outputs, k = w[INPUTS], w[OUTPUTS], 0
             while k < inputs:
-                few = at_most(inputs - k)
+                few, below = at_most(inputs - k), deltas + FLOAT * PANEL * k
                 few_by_samples(tile_size(few, groups), w[AT_W] + FLOAT * PANEL * k, jump,
                                w[AT_DELTAS] + FLOAT * PANEL * i, PANEL, jump, outputs, scratch[ROW], np.int64(0),
-                               np.int64(0), scratch[TILE] + FLOAT * PANEL * k, sums_jump)  # fmt: skip
+                               np.int64(0), below, jump, below, NONE)  # fmt: skip
                 k += few
-            for g in range(groups):
-                factor, sums = floats(below + FLOAT * jump * g), floats(scratch[TILE] + FLOAT * sums_jump * g)
-                for j in range(PANEL * inputs):
-                    factor[j] *= sums[j]
 
 
 @part

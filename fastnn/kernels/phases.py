@@ -47,7 +47,9 @@ from fastnn.kernels.plan import (
     NARROW,
     OUTPUTS,
     PANELS,
+    RECTIFIED,
     ROW,
+    SCATTERED,
     SCRATCH_WORDS,
     SEED,
     SHARES,
@@ -105,11 +107,21 @@ def drop_inputs(job, first, last, begin, epoch, order, scratch):  # type: ignore
 
 
 @fast
+def rectify(at, count):  # type: ignore[no-untyped-def]
+    """Set those of `count` floats that are below zero to zero."""
+    values = floats(at)
+    for j in range(count):
+        values[j] = F(0) if values[j] < F(0) else values[j]
+
+
+@fast
 def finish_hidden(job, layer, panel, stop, first, last, begin, epoch, training, order):  # type: ignore[no-untyped-def]
     """Z of panels panel..stop of a hidden layer becomes the next layer's input A.
 
-    What its delta will be multiplied by goes to the delta.
+    What its delta will be multiplied by goes to the delta, unless A tells it.
+    Whole panels of a ReLU mostly are A already.
     """
+    made = layer > 0 or not (job[SPARSE] and job[SCATTERED])  # where a ReLU is part of what made Z
     w, above, jump = layer_of(job, layer), layer_of(job, layer + 1), job[JUMP]
     units, samples = w[OUTPUTS], last - first
     kept, threshold = number_of(job, layer + 1, KEPT), np.uint64(above[THRESHOLD])
@@ -117,6 +129,10 @@ def finish_hidden(job, layer, panel, stop, first, last, begin, epoch, training, 
         at = FLOAT * (p * jump + PANEL * first)
         a, factor = above[AT_INPUTS] + at, w[AT_DELTAS] + at
         n = min(units - PANEL * p, PANEL)
+        if w[RECTIFIED] and n == PANEL:
+            if not made:
+                rectify(a, PANEL * samples)
+            continue
         activate(w[ACTIVATION], samples, n, a, factor, number_of(job, layer, ARGUMENT))
         if training and threshold:
             for i in range(samples):
@@ -254,7 +270,10 @@ def take_batch(job, size, begin, end, epoch, at_order, scratch, halves):  # type
 
 @part
 def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
-    """Z of the first layer for granules first..last of its units, of all samples: this thread has taken the batch."""
+    """Z of the first layer for granules first..last of its units, of all samples: this thread has taken the batch.
+
+    Or what its ReLU makes of Z (see `dense.forward` and `sparse.forward`).
+    """
     out, scratch = job[AT_FIRST_Z], scratch_of(job, thread)
     if job[SPARSE]:
         for start in range(0, size, BLOCK):  # their Z stays in a near cache from block to block of columns
@@ -274,7 +293,7 @@ def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
 def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
     """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`.
 
-    Rows to come are fetched, up to place `end` of the order. `ready`: Z of the first layer is there.
+    Rows to come are fetched, up to place `end` of the order. `ready`: what `over_units` makes is there.
     """
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
     order = words(at_order)
@@ -302,5 +321,4 @@ def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_o
                 say(job, i, begin + i)
         if training:
             for layer in range(layers - 1, 0, -1):
-                below = layer_of(job, layer - 1)[AT_DELTAS]
-                dense.backward(layer_of(job, layer), jump, start, stop, below, scratch)
+                dense.backward(layer_of(job, layer), jump, start, stop, layer_of(job, layer - 1), scratch)

@@ -84,7 +84,7 @@ _place, JOB_WORDS = count(), 55
     AT_GRADIENT,  # float32 (size,)
     AT_SQUARES,  # float64 (SQUARES,): sums of squares of parts of the gradient
     SQUARES,
-    AT_FIRST_Z,  # where units of the first layer put its Z; or halves of its columns theirs, one behind the other
+    AT_FIRST_Z,  # where units of the first layer put its Z, perhaps rectified; or halves of its columns theirs
     AT_REPLICAS,  # of each thread two tables of its own of all these words, for a call; 0: none (kernels/replicas.py)
     STEPS_DONE,  # of a call, by a thread in the first of whose tables it is
     AT_ABOVE,  # the parameters that it has for itself, and their state: float32 (ABOVE,)
@@ -112,8 +112,9 @@ ARGUMENT, KEPT, LAYER_NUMBERS = range(3)
     THRESHOLD,  # of the dropout on its input; 0: none
     IN_LANES,  # whether Z is summed in all lanes
     BY_OUTPUTS,  # whether a piece's gradient has a row for each output: W's, turned, panel of inputs by panel
-) = range(14)
-LAYER_WORDS = 14
+    RECTIFIED,  # whether it is a hidden ReLU without dropout behind it: its derivative is told by what it has made
+) = range(15)
+LAYER_WORDS = 15
 
 # A group's words: where its columns of row 0 begin, and the floats from there to those of the next row.
 GROUP_BEGIN, GROUP_STRIDE = range(2)
@@ -292,6 +293,8 @@ def layer_table(net: Architecture, address: np.ndarray, batch: int) -> np.ndarra
         row[[ROW_STEP, PANEL_STEP]] = net.strides[layer], PANEL
         row[[ACTIVATION, THRESHOLD]] = ACTIVATION_CODES[net.activations[layer]], drop_threshold(net.dropout[layer])
         row[[IN_LANES, BY_OUTPUTS]] = cost.lanes_pay(*shape, batch), cost.turning_pays(*shape)
+        hidden = layer < layers - 1 and not drop_threshold(net.dropout[layer + 1])
+        row[RECTIFIED] = hidden and net.activations[layer] == "relu"
     return table
 
 

@@ -34,7 +34,17 @@ from fastnn.kernels.plan import (
     TILE,
 )
 from fastnn.kernels.share import BOTH, TRAIN, granule_of
-from fastnn.kernels.simd import TILE_ROWS, WIDE_ROWS, WIDE_UNITS, WIDTH, doubles, tile_by_samples, tile_by_units, words
+from fastnn.kernels.simd import (
+    NONE,
+    TILE_ROWS,
+    WIDE_ROWS,
+    WIDE_UNITS,
+    WIDTH,
+    doubles,
+    tile_by_samples,
+    tile_by_units,
+    words,
+)
 from fastnn.layers import LANES as PANEL
 
 __all__ = ["PANEL", "PROBES", "TILES", "probe"]
@@ -64,7 +74,7 @@ def make_forward(stamp: int, cache: bool) -> Any:
 def make_backward(stamp: int, cache: bool) -> Any:
     """The deltas of the last layer but one, a block of samples at a time.
 
-    What stands there is multiplied each time, so it soon is zero, as fast a factor as any.
+    What stands there is multiplied each time, so it soon is zero, as fast a factor as any; of a ReLU nothing is read.
     """
 
     @kernel(cache)
@@ -72,7 +82,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
         whole()
         for _ in range(times):
             job, scratch = words(at_job), scratch_of(words(at_job), 0)
-            w, below = layer_of(job, job[LAYERS] - 1), layer_of(job, job[LAYERS] - 2)[AT_DELTAS]
+            w, below = layer_of(job, job[LAYERS] - 1), layer_of(job, job[LAYERS] - 2)
             for first in range(0, samples, BLOCK):
                 last = min(first + BLOCK, samples)
                 dense.backward(w, job[JUMP], first, last, below, scratch)
@@ -223,9 +233,8 @@ def make_tile_by_samples(stamp: int, cache: bool) -> Any:
         whole()
         for _ in range(times):
             size, start = dense.tile_size(rows, panels), at_c + FLOAT * PANEL * rows * panels
-            tile_by_samples(
-                size, at_a, PANEL * rows, at_b, PANEL, PANEL * depth, depth, start, 0, 0, at_c, PANEL * rows
-            )
+            tile_by_samples(size, at_a, PANEL * rows, at_b, PANEL, PANEL * depth, depth, start, 0, 0, at_c,
+                            PANEL * rows, 0, NONE)  # fmt: skip
         return stamp
 
     return run

@@ -34,6 +34,7 @@ from fastnn.kernels.plan import (
     LISTED,
     PAIRS,
     PANELS,
+    RECTIFIED,
     ROW,
     SCATTERED,
     STARTS,
@@ -41,6 +42,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.reading import ALIKE, LISTS
 from fastnn.kernels.simd import (
+    NONE,
     PANELS_APART,
     column_descent,
     column_sums,
@@ -129,13 +131,17 @@ def gather_size(w, panels):  # type: ignore[no-untyped-def]
 
 @part
 def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type: ignore[no-untyped-def]
-    """Z of samples first..last, which have been listed, for some groups of units; in panels at `out`."""
+    """Z of samples first..last, which have been listed, for some groups of units; in panels at `out`.
+
+    Of a layer that is `RECTIFIED` what its ReLU makes of Z, unless its gradient is `SCATTERED`.
+    """
     jump, blocks, inputs = job[JUMP], job[BLOCKS], w[INPUTS]
     starts = scratch[STARTS] + FLOAT * first * (blocks + 1)
     for group in range(begin_group, end_group):
         p, panels = group_of(job, w, group)
         z, columns, stride = out + FLOAT * (p * jump + PANEL * first), weights_of(job, group), stride_of(job, group)
         for turn in range(blocks):
+            least = F(0) if w[RECTIFIED] and turn == blocks - 1 else NONE
             block = blocks - 1 - turn if job[SCATTERED] else turn  # of two halves the last one has the bias
             begin, step, apart = columns + FLOAT * inputs * stride, 0, PANEL  # the bias, then what is there already
             if turn:
@@ -146,7 +152,7 @@ def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type:
                              last - first, columns, stride, begin, step, apart, z, jump)  # fmt: skip
             else:
                 gather(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first, columns,
-                       stride, begin, step, apart, z, jump)  # fmt: skip
+                       stride, begin, step, apart, z, jump, least)  # fmt: skip
 
 
 @part

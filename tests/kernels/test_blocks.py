@@ -33,3 +33,11 @@ def test_layers_beyond_a_block_of_weights(backend: str, kernel: str) -> None:
     """Sums that go on where a block has ended: forward over inputs, on the way back over outputs."""
     widths = (plan.DEPTH + 30, 40, plan.DEPTH + 18, 5)
     CHECKS[kernel](kernels.backend(backend), replace(LARGE, widths=widths))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_relu_takes_the_sum_over_all_blocks_of_columns(threads: int, kernel: str) -> None:
+    assert len(plan.edges_of(400, 4)) > 2, "of four panels all columns are one block"
+    case = replace(LARGE, widths=(400, 130, 70, 10), hidden=("relu", "relu"), dropout=(0.0, 0.0, 0.0), density=0.2)
+    CHECKS[kernel](kernels.backend("fused"), replace(case, threads=threads))

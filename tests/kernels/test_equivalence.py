@@ -359,6 +359,19 @@ def test_a_nan_reaches_the_loss(backend: str, where: str, activation: str) -> No
     assert np.isnan(outputs).any()
 
 
+@pytest.mark.parametrize("where", ["input", "first weights", "last weights"])
+def test_relus_pass_a_nan_on_as_in_the_reference(where: str) -> None:
+    job = Case((20, 17, 32, 5), ("relu", "relu"), samples=4).job()
+    (W, _), _, (V, _) = job.architecture.views(job.parameters)
+    {"first weights": W, "last weights": V}.get(where, job.examples.X)[0, 3] = np.nan
+    gradients = []
+    for backend in ("fused", "reference"):
+        _, gradient = kernels.backend(backend).gradients(replace(job, workspace=None), np.arange(4), 0)
+        gradients.append([np.isnan(part) for pair in job.architecture.views(gradient) for part in pair])
+    for found, expected in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @parametrize_backend
 @pytest.mark.parametrize("output", [pair for pair in OUTPUTS if pair[1] != "quadratic" or pair[0] == "relu"])
 def test_a_nan_in_the_output_layer_reaches_the_loss(backend: str, output: tuple[str, str]) -> None:

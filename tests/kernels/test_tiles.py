@@ -7,13 +7,13 @@ from numba import njit
 from fastnn.kernels.cost import FEW_OUTPUTS
 from fastnn.kernels.dense import tile_size
 from fastnn.kernels.families import whole
+from fastnn.kernels.lanes import dots
 from fastnn.kernels.simd import (
     FETCHING_ROWS,
     TILE_ROWS,
     WIDE_ROWS,
     WIDE_UNITS,
     WIDTH,
-    dots,
     tile_by_samples,
     tile_by_units,
     tile_descent,
@@ -28,13 +28,14 @@ ROOM = 2**13
 @pytest.fixture(scope="module")
 def run():
     @njit
-    def call(kind, rows, panels, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, rate):
+    def call(kind, rows, panels, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, f, rate):
         whole()
         size = tile_size(rows, panels)
         if kind == "samples":
-            tile_by_samples(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump)
+            tile_by_samples(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, f, rate)
         elif kind == "fetching":  # what it fetches is W itself
-            tile_fetching(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, w, stride)
+            tile_fetching(size, a, jump, w, stride, across, depth, start, step, start_jump, c, c_jump, f, rate, w,
+                          stride)  # fmt: skip
         elif kind == "units":
             tile_by_units(size, a, w, across, depth, start, step, start_jump, c, stride, c_jump)
         else:
@@ -79,20 +80,52 @@ FETCHING = [(FETCHING_ROWS + more, WIDTH) for more in range(2)]
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("kind", ["samples", "fetching"])
-def test_tiles_by_samples(run, memory, kind, depth):
+@pytest.mark.parametrize("least", [-np.inf, 3.0])
+def test_tiles_by_samples(run, memory, kind, least, depth):
     for rows, panels in sizes(WIDE_ROWS) if kind == "samples" else FETCHING:
         a, w, start, c = (array.copy() for array in memory)
         jump, stride, across, step, start_jump, c_jump = 400, 48, 2000, 19, 700, 900
         at = [array.ctypes.data for array in (a, w, start, c)]
-        run(kind, rows, panels, at[0], jump, at[1], stride, across, depth, at[2], step, start_jump, at[3], c_jump,
-            np.float32(0))  # fmt: skip
+        run(kind, rows, panels, at[0], jump, at[1], stride, across, depth, at[2], step, start_jump, at[3], c_jump, 0,
+            np.float32(least))  # fmt: skip
         k = np.arange(depth)
         left = a[k // PANEL * jump + k % PANEL + PANEL * np.arange(rows)[:, None]]  # (rows, depth)
         expected = rows_at(start, rows, step, panels, start_jump) + left @ rows_at(w, depth, stride, panels, across)
         others = memory[3].copy()
         rows_at(others, rows, PANEL, panels, c_jump)[:] = rows_at(c, rows, PANEL, panels, c_jump)
-        close(rows_at(c, rows, PANEL, panels, c_jump), expected, depth)
+        close(rows_at(c, rows, PANEL, panels, c_jump), np.maximum(expected, least), depth)
         np.testing.assert_array_equal(c, others)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("rectified", [True, False])
+def test_factors_on_the_way_back(run, memory, rectified, in_place):
+    for rows, panels in sizes(WIDE_ROWS):
+        a, w, start, c = (array.copy() for array in memory)
+        factors = c if in_place else start.copy()
+        factors[::3] *= -1
+        factors[::7] = 0
+        before, depth, c_jump = rows_at(factors, rows, PANEL, panels, 900).copy(), 37, 900
+        others = c.copy()
+        at = [array.ctypes.data for array in (a, w, start, c)]
+        run("samples", rows, panels, at[0], 400, at[1], 48, 2000, depth, at[2], 19, 700, at[3], c_jump,
+            factors.ctypes.data, np.float32(0 if rectified else -np.inf))  # fmt: skip
+        k = np.arange(depth)
+        left = a[k // PANEL * 400 + k % PANEL + PANEL * np.arange(rows)[:, None]]
+        sums = rows_at(start, rows, 19, panels, 700) + left @ rows_at(w, depth, 48, panels, 2000)
+        # a factor below 1 adds no more to the error than one rounding
+        close(rows_at(c, rows, PANEL, panels, c_jump), sums * (before > 0 if rectified else before), depth + 1)
+        rows_at(others, rows, PANEL, panels, c_jump)[:] = rows_at(c, rows, PANEL, panels, c_jump)
+        np.testing.assert_array_equal(c, others)
+
+
+def test_a_tile_hides_no_nan(run, memory):
+    a, w, start, c = (array.copy() for array in memory)
+    start[0] = np.nan
+    run("samples", 2, 1, a.ctypes.data, 400, w.ctypes.data, 48, 2000, 1, start.ctypes.data, 16, 0, c.ctypes.data, 0, 0,
+        np.float32(0))  # fmt: skip
+    assert np.isnan(c[0])
+    assert np.isfinite(c[1:]).all()
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -101,7 +134,7 @@ def test_tiles_by_units(run, memory, depth):
         a, d, start, c = (array.copy() for array in memory)
         at = [array.ctypes.data for array in (a, d, start, c)]
         jump, step, start_jump, c_step, c_jump = 1000, 19, 700, 33, 900
-        run("units", rows, panels, at[0], 0, at[1], c_step, jump, depth, at[2], step, start_jump, at[3], c_jump,
+        run("units", rows, panels, at[0], 0, at[1], c_step, jump, depth, at[2], step, start_jump, at[3], c_jump, 0,
             np.float32(0))  # fmt: skip
         left = a[: PANEL * depth].reshape(depth, PANEL)[:, :rows].T
         before = rows_at(start, rows, step, panels, start_jump)
@@ -138,7 +171,7 @@ def test_tiles_that_descend(run, memory, panels, depth):
     a, d, start, w = (array.copy() for array in memory)
     at = [array.ctypes.data for array in (a, d, start, w)]
     jump, step, start_jump, stride, across = 1000, 21, 500, 50, 3000
-    run("descent", rows, panels, at[0], 0, at[1], stride, jump, depth, at[2], step, start_jump, at[3], across,
+    run("descent", rows, panels, at[0], 0, at[1], stride, jump, depth, at[2], step, start_jump, at[3], across, 0,
         np.float32(rate))  # fmt: skip
     left = a[: PANEL * depth].reshape(depth, PANEL)[:, :rows].T
     sums = rows_at(start, rows, step, panels, start_jump) + left @ rows_at(d, depth, PANEL, panels, jump)
