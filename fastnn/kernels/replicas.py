@@ -21,7 +21,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -182,10 +181,10 @@ class Replicas:
         Where the weights that each thread has for itself begin in a flat buffer; they go to its end.
     above : float32 array (threads, 2, 1 + slots, n)
         Those weights, and the optimiser's state.
-    of_job : bool array (JOB_WORDS,)
-        Which of the words are the job's own; the others are mostly addresses.
-    of_layers : bool array (L, LAYER_WORDS)
-        The same of the layers' words.
+    places : dict
+        Which of the words differ from the job's: what they are, mostly addresses, broadcasts to (threads, 2).
+    places_of_layers : dict
+        The same of the layers' words, of the last k of them: addresses that broadcast to (threads, 2, k).
     kept : list
         What the addresses are of.
     """
@@ -194,8 +193,8 @@ class Replicas:
     layers: np.ndarray
     begin: int
     above: np.ndarray
-    of_job: np.ndarray
-    of_layers: np.ndarray
+    places: dict[int, np.ndarray]
+    places_of_layers: dict[int, np.ndarray]
     kept: list[np.ndarray]
 
     @classmethod
@@ -207,39 +206,28 @@ class Replicas:
         layers = np.zeros((job.threads, 2, *plan.layers.shape), np.int64)
         count = job.architecture.size - begin
         above = aligned_zeros(job.threads * 2 * slots * count).reshape(job.threads, 2, slots, count)
-        of_job, of_layers = np.ones(JOB_WORDS, bool), np.ones(plan.layers.shape, bool)
-        made = cls(words, layers, begin, above, of_job, of_layers, [])
+        made = cls(words, layers, begin, above, {AT_LAYERS: _addresses(layers, 2)}, {}, [])
         at = _addresses(above, 2)
         own = plan.layers[plan.layers[:, OFFSET] >= begin]
-        made._set_layers(AT_W, at[..., None] + FLOAT * (own[:, OFFSET] - begin))
-        made._set({AT_LAYERS: _addresses(layers, 2), AT_ABOVE: at, ABOVE: slots * count})
+        made.places_of_layers[AT_W] = at[..., None] + FLOAT * (own[:, OFFSET] - begin)
+        made.places |= {AT_ABOVE: at, ABOVE: np.array(slots * count)}
         # the gradient of pieces is that of the step before, and its update goes to where this step's weights are
         after = at[:, ::-1] if of_pieces else at
-        made._set({AT_PARAMETERS + slot: after + FLOAT * (slot * count - begin) for slot in range(slots)})
+        made.places |= {AT_PARAMETERS + slot: after + FLOAT * (slot * count - begin) for slot in range(slots)}
         if of_pieces:
-            made._set({AT_FIRST: at})
             made._add_pieces(plan, job)
         else:
             made._add_layers(plan, job, batch)
         return made
 
-    def _set(self, places: dict[int, Any]) -> None:
-        """Words that differ from the job's: what they are broadcasts to (threads, 2)."""
-        for word, place in places.items():
-            self.words[..., word], self.of_job[word] = place, False
-
-    def _set_layers(self, word: int, places: np.ndarray) -> None:
-        """The same of a word of the last k layers: what it is broadcasts to (threads, 2, k)."""
-        first = self.layers.shape[2] - places.shape[-1]
-        self.layers[..., first:, word], self.of_layers[first:, word] = places, False
-
     def _add_pieces(self, plan: Plan, job: Job) -> None:
         """Gradients of pieces, and their totals, by turns: those of the step before are still read."""
+        self.places[AT_FIRST] = self.places[AT_ABOVE]
         pieces = int(plan.words[PIECES])
         for word, size in ((AT_PIECES, pieces * job.architecture.size), (AT_PIECE_TOTALS, 16 * pieces)):
             size = PANEL * panels_of(size)
             self.kept.append(aligned_zeros(2 * size))
-            self._set({word: _addresses(self.kept[-1].reshape(2, size), 1)})
+            self.places[word] = _addresses(self.kept[-1].reshape(2, size), 1)
 
     def _add_layers(self, plan: Plan, job: Job, batch: int) -> None:
         """What stands between the layers above the first: each thread has its own; and Z of the first, by turns.
@@ -254,16 +242,16 @@ class Replicas:
         for (width, begin), row in ((each, row) for row in between for each in zip(widths[1:-1], begins, strict=False)):
             write_ones(row[begin:], width, batch, jump, False)
         at = _addresses(between, 1)[:, None, None] + FLOAT * begins[:-1]
-        self._set_layers(AT_INPUTS, at[..., : len(inputs)])
-        self._set_layers(AT_DELTAS, at[..., len(inputs) : -3])
-        self._set({word: at[..., place] for word, place in ((AT_OUTPUTS, -3), (AT_LOSSES, -2), (AT_HITS, -1))})
+        self.places_of_layers |= {AT_INPUTS: at[..., : len(inputs)], AT_DELTAS: at[..., len(inputs) : -3]}
+        self.places |= {word: at[..., place] for word, place in ((AT_OUTPUTS, -3), (AT_LOSSES, -2), (AT_HITS, -1))}
         edges = plan.edges
         halves = np.zeros((len(edges) - 1, GRANULE_WORDS), np.int64)  # of the first layer's rows: the last has the bias
         halves[:, BEGIN], halves[:, END], halves[:, OF_PANELS] = edges[:-1], edges[1:], panels_of(widths[1])
         halves[-1, END] += 1
         z = aligned_zeros(2 * len(halves) * panels_of(widths[1]) * jump).reshape(2, -1)
+        self.places[AT_FIRST_Z] = _addresses(z, 1)
         granules = np.concatenate([halves, plan.granules[plan.granules[:, OF_LAYER] > 0]])
-        self._set({AT_FIRST_Z: _addresses(z, 1), AT_GRANULES: granules.ctypes.data, GRANULES: len(granules)})
+        self.places |= {AT_GRANULES: np.array(granules.ctypes.data), GRANULES: np.array(len(granules))}
         self.kept += [between, z, granules]
 
     @contextmanager
@@ -272,8 +260,11 @@ class Replicas:
         flat = [values[self.begin :] for values in (job.parameters, *job.state)]
         for slot, values in enumerate(flat):
             self.above[:, 0, slot] = values
-        np.copyto(self.words[..., :JOB_WORDS], plan.words, where=self.of_job)
-        np.copyto(self.layers, plan.layers, where=self.of_layers)
+        self.words[..., :JOB_WORDS], self.layers[...] = plan.words, plan.layers
+        for word, places in self.places.items():
+            self.words[..., word] = places
+        for word, places in self.places_of_layers.items():
+            self.layers[..., self.layers.shape[2] - places.shape[-1] :, word] = places
         self.words[..., STEPS_DONE] = 0
         plan.words[AT_REPLICAS] = self.words.ctypes.data
         try:
