@@ -161,35 +161,43 @@ def add_bias(job, w, first, samples, at, fresh, scratch):  # type: ignore[no-unt
 
 
 @part
-def add_gradient(job, first, samples, sums, fresh, scratch):  # type: ignore[no-untyped-def]
-    """Add what `samples` samples from `first` on, a block, give to all gradients to those at `sums`.
+def add_gradient(job, layer, first, samples, sums, fresh, scratch):  # type: ignore[no-untyped-def]
+    """Add what `samples` samples from `first` on, a block, give to a layer's gradient to that of a piece, at `sums`.
 
-    Those of a piece's first block are `fresh`: nothing is there to be added to.
+    That of a piece's first block is `fresh`: nothing is there to be added to.
     """
-    for layer in range(job[LAYERS]):
-        w, listed = layer_of(job, layer), layer == 0 and job[SPARSE] != 0
-        at, rows, panels = sums + FLOAT * w[OFFSET], w[INPUTS], w[PANELS]
-        step, across = w[STRIDE], np.int64(PANEL)  # floats from row to row, and from panel to panel
-        left, right = inputs_of(job, layer, scratch), w[AT_DELTAS]
-        if w[BY_OUTPUTS]:
-            left, right, rows, panels = right, left, w[OUTPUTS], dense.inputs_panels(w)
-            step, across = np.int64(PANEL), PANEL * rows
-        else:
-            add_bias(job, w, first, samples, at + FLOAT * step * rows, fresh, scratch)
-        if listed:
-            if fresh:
-                dense.clear(at, PANEL * rows)
-            sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, np.int64(BOTH), at,
-                                    np.int64(PANEL), F(1), scratch)  # fmt: skip
-            continue
-        for k in range(0, rows, PANEL):
-            end = min(k + PANEL, rows)
-            for p in range(0, panels, WIDTH):
-                out, several = at + FLOAT * (step * k + across * p), min(WIDTH, panels - p)
-                for q in range(several):
-                    fetch_panel(TO_WRITE, out + FLOAT * across * q, step, end - k)
-                dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across,
-                               scratch)  # fmt: skip
+    w, listed = layer_of(job, layer), layer == 0 and job[SPARSE] != 0
+    at, rows, panels = sums + FLOAT * w[OFFSET], w[INPUTS], w[PANELS]
+    step, across = w[STRIDE], np.int64(PANEL)  # floats from row to row, and from panel to panel
+    left, right = inputs_of(job, layer, scratch), w[AT_DELTAS]
+    if w[BY_OUTPUTS]:
+        left, right, rows, panels = right, left, w[OUTPUTS], dense.inputs_panels(w)
+        step, across = np.int64(PANEL), PANEL * rows
+    else:
+        add_bias(job, w, first, samples, at + FLOAT * step * rows, fresh, scratch)
+    if listed:
+        if fresh:
+            dense.clear(at, PANEL * rows)
+        sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, np.int64(BOTH), at, np.int64(PANEL),
+                                F(1), scratch)  # fmt: skip
+        return
+    for k in range(0, rows, PANEL):
+        end = min(k + PANEL, rows)
+        for p in range(0, panels, WIDTH):
+            out, several = at + FLOAT * (step * k + across * p), min(WIDTH, panels - p)
+            for q in range(several):
+                fetch_panel(TO_WRITE, out + FLOAT * across * q, step, end - k)
+            dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across,
+                           scratch)  # fmt: skip
+
+
+@part
+def way_back(job, first, samples, sums, fresh, scratch):  # type: ignore[no-untyped-def]
+    """Layer by layer a block's gradient, and the deltas below: they may take the place of what a ReLU has made."""
+    for layer in range(job[LAYERS] - 1, -1, -1):
+        add_gradient(job, layer, first, samples, sums, fresh, scratch)
+        if layer:
+            dense.backward(layer_of(job, layer), job[JUMP], first, first + samples, layer_of(job, layer - 1), scratch)
 
 
 @part
@@ -223,7 +231,7 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
             order_begin = begin + start - place  # where a sample at place 0 would stand in the order
             over_samples(job, thread, mode, place, place + samples, order_begin, end, epoch, weight, at_order, ready)
             if pieces:
-                add_gradient(job, place, samples, sums, start == here, scratch)
+                way_back(job, place, samples, sums, start == here, scratch)
                 add_losses(job, place, place + samples, at_order + WORD * order_begin, totals)
 
 

@@ -24,6 +24,7 @@ from fastnn.kernels.vectors import (
     at,
     broadcast,
     function,
+    joined,
     lanes_from,
     load,
     load_some,
@@ -170,14 +171,36 @@ class Columns(Row):
         return v
 
 
+QUAD = 4  # units of a row that are fewer to turn than all
+
+
+def _quads_turned(b: Any, found: Sequence[Any], panel: Any, tile: Any, back: bool) -> None:
+    """`_turned` for no more than QUAD units: four vectors, in which the rows' quads are side by side."""
+    quad = ir.VectorType(F32, QUAD)
+    rows = [b.bitcast(at(b, panel, b.load(offset)), quad.as_pointer()) for offset in found]
+    columns = [vector_at(b, tile, word(PANEL * m)) for m in range(QUAD)]
+    if not back:
+        runs = [[b.load(row, align=4) for row in rows[m::QUAD]] for m in range(QUAD)]
+        store(b, transposed(b, [joined(b, run) for run in runs]), columns)
+        return
+    for m, vector in enumerate(transposed(b, load(b, columns))):
+        for first, row in zip(range(0, LANES, QUAD), rows[m::QUAD], strict=True):
+            lanes = ir.Constant(ir.VectorType(I32, QUAD), list(range(first, first + QUAD)))
+            b.store(b.shuffle_vector(vector, vector, lanes), row, align=4)
+
+
 def _turned(b: Any, units: Any, found: Sequence[Any], panel: Any, tile: Any, back: bool = False) -> None:
     """Rows of a panel, at the offsets that are `found` there, become columns of a tile; or `back`."""
-    for first in range(0, PANEL, LANES):
-        with b.if_then(b.icmp_signed(">", units, word(first))):
-            rows = [vector_at(b, panel, b.add(b.load(offset), word(first))) for offset in found]
-            columns = [vector_at(b, tile, word(PANEL * (first + m))) for m in range(LANES)]
-            source, target = (columns, rows) if back else (rows, columns)
-            store(b, transposed(b, load(b, source)), target)
+    with b.if_else(b.icmp_signed("<=", units, word(QUAD))) as (few, many):
+        with few:
+            _quads_turned(b, found, panel, tile, back)
+        with many:
+            for first in range(0, PANEL, LANES):
+                with b.if_then(b.icmp_signed(">", units, word(first))):
+                    rows = [vector_at(b, panel, b.add(b.load(offset), word(first))) for offset in found]
+                    columns = [vector_at(b, tile, word(PANEL * (first + m))) for m in range(LANES)]
+                    source, target = (columns, rows) if back else (rows, columns)
+                    store(b, transposed(b, load(b, source)), target)
 
 
 def _for_samples(b: Any, units: Any, samples: Any, z: Any, t: Any, d: Any, smoothing: tuple[Vector, Vector],

@@ -8,11 +8,12 @@ import numpy as np
 
 from fastnn.kernels import dense, sparse
 from fastnn.kernels.compiling import fast, part
-from fastnn.kernels.inputs import places_ahead, row_bytes
+from fastnn.kernels.inputs import row_bytes
 from fastnn.kernels.losses import hits, judge, mark
 from fastnn.kernels.plan import (
     ACTIVATED,
     ACTIVATION,
+    AHEAD,
     ARGUMENT,
     AT_DELTAS,
     AT_FIRST_Z,
@@ -47,6 +48,7 @@ from fastnn.kernels.plan import (
     NARROW,
     OUTPUTS,
     PANELS,
+    PIECES,
     RECTIFIED,
     ROW,
     SCATTERED,
@@ -246,9 +248,8 @@ def expand_all(job, first, last, begin, end, epoch, training, at_order, scratch)
     Rows to come are fetched, up to place `end` of the order.
     """
     w, size = layer_of(job, 0), row_bytes(job, layer_of(job, 0)[INPUTS])
-    ahead = places_ahead(size)
-    fetching = max(first, min(last, end - begin - ahead))  # up to here, a row that comes so much later is there
-    for i, stop, later in ((first, fetching, ahead), (fetching, last, np.int64(0))):
+    fetching = max(first, min(last, end - begin - job[AHEAD]))  # up to here, a row that comes so much later is there
+    for i, stop, later in ((first, fetching, job[AHEAD]), (fetching, last, np.int64(0))):
         spread(job[INPUT], job[AT_X], size, at_order + WORD * (begin + i), stop - i, later, job[AT_SCALE],
                job[AT_SHIFT], w[INPUTS], scratch[FIRST_INPUTS] + FLOAT * PANEL * i, job[JUMP])  # fmt: skip
     if training and w[THRESHOLD]:
@@ -293,7 +294,8 @@ def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
 def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
     """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`.
 
-    Rows to come are fetched, up to place `end` of the order. `ready`: what `over_units` makes is there.
+    Rows to come are fetched, up to place `end` of the order. `ready`: what `over_units` makes is there. The way back of
+    pieces is left to `gradients.way_back`.
     """
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
     order = words(at_order)
@@ -319,6 +321,6 @@ def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_o
         if mode == PREDICT:
             for i in range(start, stop):
                 say(job, i, begin + i)
-        if training:
+        if training and not job[PIECES]:
             for layer in range(layers - 1, 0, -1):
                 dense.backward(layer_of(job, layer), jump, start, stop, layer_of(job, layer - 1), scratch)

@@ -20,9 +20,10 @@ from fastnn.kernels.buffers import address_of, panels_of, write_ones
 from fastnn.kernels.job import Job
 from fastnn.kernels.listing import halves_of
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
-from fastnn.kernels.reading import ALIKE, BYTES, FLOATS, LISTS
+from fastnn.kernels.reading import ALIKE, BYTES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import MOST_PANELS, PANELS_APART, PANELS_AT_ONCE, WIDTH
+from fastnn.kernels.sparsity import input_of, room, sparse
 from fastnn.kernels.threads import is_narrow, shares_units
 from fastnn.kernels.threads import pieces as pieces_of
 from fastnn.layers import LANES as PANEL
@@ -31,7 +32,7 @@ from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 55
+_place, JOB_WORDS = count(), 56
 # The job's words. AT_: an address; 0 where there is nothing. Those up to AT_FIRST_STATE_2 may differ from call to call.
 (
     AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
@@ -65,6 +66,7 @@ _place, JOB_WORDS = count(), 55
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,  # where the gradient is scattered, two: halves, whose sums are kept apart
+    AHEAD,  # how many places behind the present row that one stands which is fetched, but for narrow nets
     FINEST,  # samples that a thread claims at least
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
     AT_PIECES,  # float32 (PIECES, SIZE): their gradients
@@ -108,7 +110,7 @@ ARGUMENT, KEPT, LAYER_NUMBERS = range(3)
     PANEL_STEP,
     ACTIVATION,  # code
     AT_INPUTS,  # its input in panels; unit I is always 1: so row I of the gradient is that of b
-    AT_DELTAS,  # dLoss/dZ in panels
+    AT_DELTAS,  # dLoss/dZ in panels; perhaps where the next layer's input stands
     THRESHOLD,  # of the dropout on its input; 0: none
     IN_LANES,  # whether Z is summed in all lanes
     BY_OUTPUTS,  # whether a piece's gradient has a row for each output: W's, turned, panel of inputs by panel
@@ -134,7 +136,6 @@ PAIRS = 11  # (ROOM, 2): the same by columns, the sample and behind it the value
 BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
 SCRATCH_WORDS = 13
 
-SMALL_ROOM = 2**20  # values of a batch for which nobody counts how many are not zero
 DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
@@ -180,12 +181,6 @@ class Plan:
     given: list[np.ndarray]  # alive for a call
 
 
-def longest_row(X: np.ndarray) -> int:
-    """The most non-zero values that a row has."""
-    some = max(1, 2**20 // X.shape[1])
-    return max((int(np.count_nonzero(X[at : at + some], axis=1).max()) for at in range(0, len(X), some)), default=0)
-
-
 def prepare(job: Job, batch: int, everything: bool) -> Plan:
     """The plan for batches of `batch` samples: made at the first call, and kept with the job.
 
@@ -203,35 +198,6 @@ def prepare(job: Job, batch: int, everything: bool) -> Plan:
     return plan
 
 
-def input_of(X: np.ndarray | Compressed) -> int:
-    """What rows are of."""
-    if isinstance(X, Compressed):
-        return LISTS
-    return BYTES if X.dtype == np.uint8 else FLOATS
-
-
-def sparse(job: Job, batch: int) -> bool:
-    """Whether the first layer reads only the values that are not zero."""
-    net, examples = job.architecture, job.examples
-    if isinstance(examples.X, Compressed):
-        return True
-    # a shift turns zeros into other numbers, and dropout on the input draws for each value: both want dense rows
-    if net.shifts or drop_threshold(net.dropout[0]):
-        return False
-    return cost.sparse_pays(examples.find_density(), net.widths[1]) and room(job, batch) <= cost.LIST_ROOM
-
-
-def room(job: Job, batch: int) -> int:
-    """How many non-zero values a batch can have at most, and some to spare. What is not written takes no memory."""
-    examples = job.examples
-    if batch * job.architecture.widths[0] <= SMALL_ROOM:  # so nothing has to be counted
-        return batch * job.architecture.widths[0] + PANEL
-    if examples.longest is None:
-        X = examples.X
-        examples.longest = X.longest if isinstance(X, Compressed) else longest_row(X)
-    return batch * examples.longest + PANEL
-
-
 def edges_of(inputs: int, panels: int) -> np.ndarray:
     """Where blocks of columns begin (BLOCKS + 1,): a block of W by the panels of a group stays in a near cache."""
     blocks = max(1, -(-inputs * panels * PANEL * 4 // cost.BLOCK_BYTES))
@@ -240,9 +206,12 @@ def edges_of(inputs: int, panels: int) -> np.ndarray:
     return edges
 
 
-def groups_of(panels: int, threads: int) -> int:
-    """How many groups of panels a first layer on sparse input has: as few as can be, for each thread as many."""
-    most = PANELS_APART if panels <= PANELS_APART else PANELS_AT_ONCE
+def groups_of(panels: int, threads: int, batch: int) -> int:
+    """How many groups of panels a first layer on sparse input has: as few as can be, for each thread as many.
+
+    Trained by batches of `batch` samples; 0: not trained.
+    """
+    most = PANELS_APART if panels <= PANELS_APART else min(PANELS_AT_ONCE, cost.near_panels(batch))
     return min(panels, -(-panels // most // threads) * threads)
 
 
@@ -282,8 +251,11 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
     return dealt, squares
 
 
-def layer_table(net: Architecture, address: np.ndarray, batch: int) -> np.ndarray:
-    """The words of all layers, for a batch; at `address` stand all inputs, then all deltas."""
+def layer_table(net: Architecture, address: np.ndarray, batch: int, in_place: bool) -> np.ndarray:
+    """The words of all layers, for a batch; at `address` stand all inputs, then all deltas.
+
+    `in_place`: deltas of a ReLU of whole panels, which hold no bias's 1, take the place of what it has made.
+    """
     widths, layers = net.widths, len(net.strides)
     table = np.zeros((layers, LAYER_WORDS), np.int64)
     for layer, (row, shape) in enumerate(zip(table, pairwise(widths), strict=True)):
@@ -295,6 +267,8 @@ def layer_table(net: Architecture, address: np.ndarray, batch: int) -> np.ndarra
         row[[IN_LANES, BY_OUTPUTS]] = cost.lanes_pay(*shape, batch), cost.turning_pays(*shape)
         hidden = layer < layers - 1 and not drop_threshold(net.dropout[layer + 1])
         row[RECTIFIED] = hidden and net.activations[layer] == "relu"
+        if in_place and row[RECTIFIED] and row[OUTPUTS] % PANEL == 0:
+            row[AT_DELTAS] = address[layer + 1]
     return table
 
 
@@ -310,7 +284,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
     jump = PANEL * PANEL * panels_of(rows) if narrow else PANEL * (rows | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])
-    groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
+    groups = groups_of(panels_of(widths[1]), threads, 0 if everything else batch) if is_sparse else 0
     if not (is_sparse or everything) and shares_units(net, batch):
         groups = panels_of(widths[1])  # of one panel each
     own_inputs = not is_sparse and 1 < threads <= groups
@@ -355,7 +329,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     for width, size, at in inputs:
         if size:
             write_ones(memory[(at - memory.ctypes.data) // 4 :], width, rows, jump, narrow)
-    table = layer_table(net, address, in_lanes)
+    table = layer_table(net, address, in_lanes, pieces > 0 and not narrow)
     table[0, BY_OUTPUTS] &= not is_sparse
     state = aligned_zeros(state_words(threads), np.int32)
     samples = max(len(examples), 1) if everything else max(batch, rows)
@@ -399,7 +373,8 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, scattered and batch <= cost.IN_PLACE
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
-    words[FINEST] = cost.finest(net.size)
+    row_bytes = widths[0] * (1 if input_of(examples.X) == BYTES else 4)
+    words[FINEST], words[AHEAD] = cost.finest(net.size), cost.places_ahead(row_bytes, batch if pieces else 0)
     words[[PIECES, AT_PIECES, SIZE, NARROW]] = pieces, sums.ctypes.data, net.size, narrow
     words[AT_PIECE_TOTALS] = piece_totals.ctypes.data
     words[[AT_EDGES, AT_SCRATCH, AT_GRANULES]] = edges.ctypes.data, scratch.ctypes.data, granules.ctypes.data

@@ -18,6 +18,7 @@ from fastnn.kernels.vectors import (
     at,
     broadcast,
     fma,
+    joined,
     load_some,
     repeat,
     row_of,
@@ -126,9 +127,8 @@ def _turn(b: Any, floats: int, at_x: Any, size: Any, at_order: Any, samples: Any
 
     def twice(values: Sequence[Any]) -> list[Any]:
         """Vectors that are half as long as the CPU's: the second half of them behind the first."""
-        both = ir.Constant(ir.VectorType(I32, LANES), list(range(LANES)))
         halves = values[: len(values) // 2], values[len(values) // 2 :]
-        return [b.shuffle_vector(*pair, both) for pair in zip(*halves, strict=True)]
+        return [joined(b, pair) for pair in zip(*halves, strict=True)]
 
     def block(k: Any, left: Any = None) -> None:
         """Columns from k on, COLUMNS of them; or `left`."""

@@ -98,7 +98,7 @@ def unpack(job, origin, first, last, begin, end, at_order, scratch, halves):  # 
             continue
         inputs = edges[blocks]
         x = row_at(job, inputs, at_order, begin + i)
-        fetched = row_at(job, inputs, at_order, later(job, inputs, begin + i, end))
+        fetched = row_at(job, inputs, at_order, later(job, begin + i, end))
         for block in range(from_block, to_block):
             list_values(job[LISTED], x, fetched, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX],
                         scratch[VALUE], starts + FLOAT * block)  # fmt: skip

@@ -131,6 +131,15 @@ def transposed(builder: Any, held: Sequence[Any]) -> list[Any]:
     return found
 
 
+def joined(builder: Any, held: Sequence[Any]) -> Any:
+    """Vectors behind each other in one, a power of two of them."""
+    found = list(held)
+    while len(found) > 1:
+        lanes = ir.Constant(ir.VectorType(I32, 2 * found[0].type.count), list(range(2 * found[0].type.count)))
+        found = [builder.shuffle_vector(*pair, lanes) for pair in zip(found[::2], found[1::2], strict=True)]
+    return found[0]
+
+
 def lane_sums(builder: Any, held: Sequence[Any]) -> Any:
     """A vector whose lane m is the sum of the lanes of vector m, of no more than LANES; 0 where there is none.
 

@@ -66,6 +66,27 @@ def test_layers_of_few_outputs_go_another_way(
     assert layers[:, plan.BY_OUTPUTS].tolist() == by_outputs
 
 
+@pytest.mark.parametrize(
+    ("settings", "in_place"),
+    [
+        ({}, [True, True, False]),
+        ({"widths": (32, 64, 40, 4)}, [True, False, False]),  # the last panel holds the 1 of a bias
+        ({"hidden": ("tanh", "relu")}, [False, True, False]),
+        ({"dropout": (0.0, 0.3)}, [False, True, False]),  # which tells factors of its own
+        ({"batch_size": 100}, [False, False, False]),  # no pieces: all gradients come last
+    ],
+    ids=str,
+)
+def test_deltas_of_a_relu_take_the_place_of_its_outputs(settings: dict[str, Any], in_place: list[bool]) -> None:
+    case = replace(PIECES, **settings)
+    job = case.job()
+    prepared = plan.prepare(job, case.batch_size, False)
+    inputs, deltas = prepared.layers[:, [plan.AT_INPUTS, plan.AT_DELTAS]].T.tolist()
+    assert [place in inputs for place in deltas] == in_place
+    # and of a batch in pieces the row is fetched that is at the same place of the next one
+    assert (prepared.words[plan.AHEAD] == case.batch_size) == any(in_place)
+
+
 def test_sixteen_rows_of_weights_have_room_where_they_are_added_up() -> None:
     """They are more than tiles of samples take."""
     case = replace(PIECES, widths=(24, 300, 2), hidden=("relu",))
