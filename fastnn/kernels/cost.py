@@ -26,6 +26,9 @@ IN_PLACE = 32
 # 105 (AVX-512).
 SCATTERED_PANELS = 4
 
+# Panels whose columns are summed at once, at least, however large a batch: for less, lists are read too often.
+FEWEST_NEAR = 3
+
 # Values that a column has, of 64 samples, from which on bytes are sorted by columns many at once, not one by one: that
 # takes about as long however many there are. 784 columns, so and one by one: of 100 samples 8.1 and 5.1 us at a density
 # of 5%, 8.7 and 10.3 at 10%, 11 and 19 at 19%; of 10 samples 2.2 and 1.9 us at 19%.
@@ -48,7 +51,6 @@ REPEATED = 2**17
 # 256 [26, 1.00] and 512 [52, 1.10]; 64-100-100-4, batch 512 [81, 1.07].
 UPDATED = 2**15
 
-FEWEST_NEAR = 4  # panels to which groups are limited at least: for less, lists are read too often
 LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
@@ -93,14 +95,12 @@ def _near_bytes() -> int:
 
 
 def near_panels(batch: int) -> int:
-    """Panels of a group at most, in training on sparse input: as many as let the deltas of a batch stay near.
+    """Panels whose columns are summed at once, at most: so many that the deltas of a batch stay near.
 
-    Each value of a column reads its sample's; twice a first-level cache may hold them. Epochs on two threads of an AMD
-    server (32 KiB), limited to six panels and so: 784-300-10, batch 256, 115 ms and 104; 784-800-800-10 the same. To
-    four at batch 1024, where six stay: 126 ms by 125, and 1.44 s by 1.44.
+    Each value of a column reads its sample's deltas. 256 samples by 25 panels, one thread of an AMD server (32 KiB):
+    0.52 ms by six panels, 0.47 by four, 0.37 by three.
     """
-    panels = 2 * _near_bytes() // (4 * PANEL * batch) if batch else UNLIMITED
-    return panels if panels >= FEWEST_NEAR else UNLIMITED
+    return max(FEWEST_NEAR, _near_bytes() // (4 * PANEL * batch))
 
 
 def sparse_pays(density: float, outputs: int) -> bool:

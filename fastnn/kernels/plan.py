@@ -32,7 +32,7 @@ from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 56
+_place, JOB_WORDS = count(), 57
 # The job's words. AT_: an address; 0 where there is nothing. Those up to AT_FIRST_STATE_2 may differ from call to call.
 (
     AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
@@ -66,6 +66,7 @@ _place, JOB_WORDS = count(), 56
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,  # where the gradient is scattered, two: halves, whose sums are kept apart
+    NEAR,  # panels whose columns are summed at once, so that their deltas stay near
     AHEAD,  # how many places behind the present row that one stands which is fetched, but for narrow nets
     FINEST,  # samples that a thread claims at least
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
@@ -206,12 +207,9 @@ def edges_of(inputs: int, panels: int) -> np.ndarray:
     return edges
 
 
-def groups_of(panels: int, threads: int, batch: int) -> int:
-    """How many groups of panels a first layer on sparse input has: as few as can be, for each thread as many.
-
-    Trained by batches of `batch` samples; 0: not trained.
-    """
-    most = PANELS_APART if panels <= PANELS_APART else min(PANELS_AT_ONCE, cost.near_panels(batch))
+def groups_of(panels: int, threads: int) -> int:
+    """How many groups of panels a first layer on sparse input has: as few as can be, for each thread as many."""
+    most = PANELS_APART if panels <= PANELS_APART else PANELS_AT_ONCE
     return min(panels, -(-panels // most // threads) * threads)
 
 
@@ -284,7 +282,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     # an odd number of cache lines: a power of two would put all panels in the same sets; but whole groups of samples
     jump = PANEL * PANEL * panels_of(rows) if narrow else PANEL * (rows | 1)
     scattered = is_sparse and cost.scatter_pays(widths[1])
-    groups = groups_of(panels_of(widths[1]), threads, 0 if everything else batch) if is_sparse else 0
+    groups = groups_of(panels_of(widths[1]), threads) if is_sparse else 0
     if not (is_sparse or everything) and shares_units(net, batch):
         groups = panels_of(widths[1])  # of one panel each
     own_inputs = not is_sparse and 1 < threads <= groups
@@ -372,6 +370,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, scattered and batch <= cost.IN_PLACE
+    words[NEAR] = cost.near_panels(batch)
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     row_bytes = widths[0] * (1 if input_of(examples.X) == BYTES else 4)
     words[FINEST], words[AHEAD] = cost.finest(net.size), cost.places_ahead(row_bytes, batch if pieces else 0)

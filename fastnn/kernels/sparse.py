@@ -9,7 +9,7 @@ In training threads share out the units, or halves of the columns: so a core's p
 import numpy as np
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.cost import WORTH_A_RUN
+from fastnn.kernels.cost import FEWEST_NEAR, WORTH_A_RUN
 from fastnn.kernels.inputs import later, row_at
 from fastnn.kernels.listing import COMPRESSED, MANY, MOST_SORTED, list_values, sort_columns
 from fastnn.kernels.plan import (
@@ -32,6 +32,7 @@ from fastnn.kernels.plan import (
     INPUTS,
     JUMP,
     LISTED,
+    NEAR,
     PAIRS,
     PANELS,
     RECTIFIED,
@@ -215,14 +216,34 @@ def sort_by_column(job, w, samples, begin, at_order, scratch):  # type: ignore[n
 
 
 @part
+def columns_size(job, panels):  # type: ignore[no-untyped-def]
+    """The size of `column_sums` for some panels: how their sums are kept apart depends on the batch alone."""
+    return panels if job[NEAR] <= FEWEST_NEAR else PANEL + panels
+
+
+@part
+def column_parts(job, panels):  # type: ignore[no-untyped-def]
+    """How many parts some panels are summed in, whose deltas stay near."""
+    return (panels + job[NEAR] - 1) // job[NEAR]
+
+
+@part
 def sum_columns(job, w, first, last, p, panels, out, scratch):  # type: ignore[no-untyped-def]
     """The gradient's rows of sorted columns first..last: `panels` panels from p on, at `out`, next to each other."""
-    deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
-    column_sums(panels, scratch[PAIRS], bounds, last - first, deltas, job[JUMP], out, PANEL * panels, F(1))
+    jump, bounds, parts = job[JUMP], scratch[BOUNDS] + FLOAT * first, column_parts(job, panels)
+    for number in range(parts):
+        q, end = panels * number // parts, panels * (number + 1) // parts
+        column_sums(columns_size(job, end - q), scratch[PAIRS], bounds, last - first,
+                    w[AT_DELTAS] + FLOAT * (p + q) * jump, jump, out + FLOAT * PANEL * q, PANEL * panels,
+                    F(1))  # fmt: skip
 
 
 @part
 def descend_columns(job, w, first, last, p, panels, weights, stride, rate, scratch):  # type: ignore[no-untyped-def]
     """Take `rate` times these rows of the gradient from those at `weights`, `stride` apart."""
-    deltas, bounds = w[AT_DELTAS] + FLOAT * p * job[JUMP], scratch[BOUNDS] + FLOAT * first
-    column_descent(panels, scratch[PAIRS], bounds, last - first, deltas, job[JUMP], weights, stride, rate)
+    jump, bounds, parts = job[JUMP], scratch[BOUNDS] + FLOAT * first, column_parts(job, panels)
+    for number in range(parts):
+        q, end = panels * number // parts, panels * (number + 1) // parts
+        column_descent(columns_size(job, end - q), scratch[PAIRS], bounds, last - first,
+                       w[AT_DELTAS] + FLOAT * (p + q) * jump, jump, weights + FLOAT * PANEL * q, stride,
+                       rate)  # fmt: skip

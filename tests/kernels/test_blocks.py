@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fastnn import kernels
 from fastnn.kernels import KERNELS, cost, plan
-from tests.kernels.test_equivalence import CHECKS, FORMS, LARGE, parametrize_backend
+from fastnn.layers import LANES
+from tests.kernels.test_equivalence import CHECKS, FORMS, LARGE, WAY, WAYS, check_train, parametrize_backend, trained
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -25,6 +27,20 @@ def test_more_deltas_than_stay_near(monkeypatch: pytest.MonkeyPatch, threads: in
     monkeypatch.setattr(plan, "pieces_of", lambda *_: 0)
     case = replace(LARGE, widths=(40, 130, 140, 10), samples=700, batch_size=700, threads=threads)
     CHECKS[kernel](kernels.backend("fused"), case)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("near", [3, 4])
+def test_columns_of_few_panels_at_once(monkeypatch: pytest.MonkeyPatch, near: int, optimizer: str) -> None:
+    """More than three are summed in one way: in parts that a cache holds, or all at once, there are the same bits."""
+    case = replace(WAY, **WAYS["by columns"][0], optimizer=optimizer)
+    whole = trained("fused", case)
+    monkeypatch.setattr(cost, "_near_bytes", lambda: 4 * LANES * case.batch_size * near)
+    check_train(kernels.backend("fused"), replace(case, threads=2))
+    found = [trained("fused", replace(case, threads=threads)) for threads in (1, 2, 3)]
+    for other in [*found[1:], *([whole] if near > cost.FEWEST_NEAR else [])]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

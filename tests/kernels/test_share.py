@@ -27,7 +27,7 @@ WIDTHS, PANELS = (784, 300, 16, 1, 10), (19, 1, 1, 1)
 @pytest.mark.parametrize("kind", ["dense", "by columns", "scattered"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 200])
 def test_each_parameter_is_in_one_granule_and_each_layer_is_shared_evenly(threads, kind):
-    groups = 0 if kind == "dense" else groups_of(PANELS[0], threads, 100)
+    groups = 0 if kind == "dense" else groups_of(PANELS[0], threads)
     found, squares = granules_of(WIDTHS, threads, groups, kind == "scattered")
     seen = np.zeros(squares, int)
     for layer, inputs in enumerate(WIDTHS[:-1]):
@@ -53,18 +53,14 @@ def test_groups_of_units(monkeypatch, panels, threads, groups):
     """With vectors of eight: groups of four panels at most, of two in a narrow layer; for each thread as many."""
     monkeypatch.setattr(plan, "PANELS_AT_ONCE", 4)
     monkeypatch.setattr(plan, "PANELS_APART", 2)
-    assert groups_of(panels, threads, 10) == groups
+    assert groups_of(panels, threads) == groups
 
 
-@pytest.mark.parametrize(("batch", "groups"), [(0, 4), (100, 4), (256, 6), (272, 4), (1024, 4)])
-def test_groups_of_units_whose_deltas_stay_near(monkeypatch, batch, groups):
-    """Four panels of 256 samples fill twice a cache of 32 KiB; to three they are not limited, nor where none trains."""
-    monkeypatch.setattr(plan, "PANELS_AT_ONCE", 6)
-    monkeypatch.setattr(plan, "PANELS_APART", 2)
+@pytest.mark.parametrize(("batch", "panels"), [(1, 512), (100, 5), (128, 4), (129, 3), (1024, 3)])
+def test_panels_whose_deltas_stay_near(monkeypatch, batch, panels):
+    """Four panels of 128 samples fill a cache of 32 KiB; to fewer than three they are not limited."""
     monkeypatch.setattr(cost, "_near_bytes", lambda: 2**15)
-    assert groups_of(19, 2, batch) == groups
-    monkeypatch.setattr(cost, "_near_bytes", lambda: cost.UNLIMITED)
-    assert groups_of(19, 2, batch) == 4
+    assert cost.near_panels(batch) == panels
 
 
 @pytest.mark.parametrize(
