@@ -5,10 +5,7 @@ and multiply-adds. What was chosen by measurement says so, and by which.
 """
 
 from collections.abc import Sequence
-from functools import cache
 
-from fastnn.kernels.cpu import cache_sizes
-from fastnn.kernels.threads import UNLIMITED
 from fastnn.kernels.vectors import PARTS
 from fastnn.layers import LANES as PANEL
 
@@ -26,8 +23,10 @@ IN_PLACE = 32
 # 105 (AVX-512).
 SCATTERED_PANELS = 4
 
-# Panels whose columns are summed at once, at least, however large a batch: for less, lists are read too often.
-FEWEST_NEAR = 3
+# Samples of a batch up to which a first-level cache of 32 KiB holds the deltas of four panels. In larger batches the
+# columns of no more than so many panels are summed at once. 256 samples by 25 panels, one thread of an AMD server: by
+# six panels 0.52 ms, by four 0.47, by three 0.37.
+FAR, FAR_PANELS = 128, 3
 
 # Values that a column has, of 64 samples, from which on bytes are sorted by columns many at once, not one by one: that
 # takes about as long however many there are. 784 columns, so and one by one: of 100 samples 8.1 and 5.1 us at a density
@@ -51,7 +50,7 @@ REPEATED = 2**17
 # 256 [26, 1.00] and 512 [52, 1.10]; 64-100-100-4, batch 512 [81, 1.07].
 UPDATED = 2**15
 
-LIST_ROOM = 2**26  # values that a thread lists at most: 256 MiB for each of its lists, twice that by columns
+LIST_ROOM = 2**26  # values that a thread lists at most: 512 MiB, and as much again by columns
 NEAR_BYTES = 2**19  # of a second-level cache
 
 # Weights of a dense first layer that are put panel by panel while it trains (kernels/apart.py): to put them there and
@@ -86,21 +85,6 @@ def places_ahead(row_bytes: int, batch: int) -> int:
     so none of a call's first batch is. Epochs of 32-64-64-4, batch 256, one thread: 37.2 ms, and so 36.8.
     """
     return batch if 0 < batch * row_bytes <= NEAR_BYTES else 1 + AHEAD_BYTES // row_bytes
-
-
-@cache
-def _near_bytes() -> int:
-    """Of a first-level cache; as good as unlimited where nothing tells."""
-    return cache_sizes().get(1, UNLIMITED)
-
-
-def near_panels(batch: int) -> int:
-    """Panels whose columns are summed at once, at most: so many that the deltas of a batch stay near.
-
-    Each value of a column reads its sample's deltas. 256 samples by 25 panels, one thread of an AMD server (32 KiB):
-    0.52 ms by six panels, 0.47 by four, 0.37 by three.
-    """
-    return max(FEWEST_NEAR, _near_bytes() // (4 * PANEL * batch))
 
 
 def sparse_pays(density: float, outputs: int) -> bool:

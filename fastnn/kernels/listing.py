@@ -57,8 +57,18 @@ def _places(module: Any) -> Any:
     return module.globals[name]
 
 
-def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, last: Any, at_int_index: Any,
-                at_value: Any, at_int_start: Any) -> None:  # fmt: skip
+def _store_pairs(b: Any, numbers: Any, values: Any, at_int_pairs: Any, place: Any) -> None:
+    """Numbers, and behind each its value, become the pairs of a list from a place on."""
+    lanes, values = numbers.type.count, b.bitcast(values, numbers.type)
+    target = at(b, at_int_pairs, b.mul(place, word(2)))
+    for first in range(0, lanes, lanes // 2):
+        order = ir.Constant(ir.VectorType(I32, lanes), [first + n // 2 + n % 2 * lanes for n in range(lanes)])
+        pairs = b.shuffle_vector(numbers, values, order)
+        b.store(pairs, b.bitcast(at(b, target, 2 * first), pairs.type.as_pointer()), align=4)
+
+
+def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, last: Any, at_int_pairs: Any,
+                at_int_start: Any) -> None:  # fmt: skip
     """Bytes of one scale: 64 at a time are moved together, with their places, before any becomes a float32."""
     fetched = b.bitcast(at_fetched, BYTE.as_pointer())
     x, many, some = b.bitcast(at_x, BYTE.as_pointer()), ir.VectorType(BYTE, MANY), ir.VectorType(I32, LANES)
@@ -96,9 +106,7 @@ def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, l
             value = b.fmul(b.sitofp(b.zext(b.load(source, align=1), some), VECTOR), scale)
             source = b.bitcast(at(b, places, q), ir.VectorType(short, LANES).as_pointer())
             column = b.add(b.zext(b.load(source, align=2), some), broadcast(b, b.trunc(base, I32), some))
-            place = b.add(start, q)
-            b.store(value, b.bitcast(at(b, at_value, place), VECTOR.as_pointer()), align=4)
-            b.store(column, b.bitcast(at(b, at_int_index, place), some.as_pointer()), align=4)
+            _store_pairs(b, column, value, at_int_pairs, b.add(start, q))
             return []
 
         repeat(b, found, LANES, [], unfold)
@@ -109,9 +117,9 @@ def _list_alike(b: Any, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, l
 
 
 def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, first: Any, last: Any,
-                 at_int_index: Any, at_value: Any, at_int_start: Any) -> None:  # fmt: skip
+                 at_int_pairs: Any, at_int_start: Any) -> None:  # fmt: skip
     if kind == ALIKE and COMPRESSED:
-        _list_alike(b, at_x, at_fetched, at_scale, first, last, at_int_index, at_value, at_int_start)
+        _list_alike(b, at_x, at_fetched, at_scale, first, last, at_int_pairs, at_int_start)
         return
     floats = kind == FLOATS
     x, fetched = (row if floats else b.bitcast(row, BYTE.as_pointer()) for row in (at_x, at_fetched))
@@ -123,9 +131,10 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
         raw = b.load(at(b, x, k))
         zero = ir.Constant(raw.type, 0)
         present = b.fcmp_unordered("!=", raw, zero) if floats else b.icmp_unsigned("!=", raw, zero)
-        b.store(b.trunc(k, I32), at(b, at_int_index, n))
-        value = raw if floats else b.uitofp(raw, F32)
-        b.store(b.fmul(value, b.load(at(b, at_scale, k))), at(b, at_value, n))
+        place = at(b, at_int_pairs, b.mul(n, word(2)))
+        b.store(b.trunc(k, I32), place)
+        value = b.fmul(raw if floats else b.uitofp(raw, F32), b.load(at(b, at_scale, k)))
+        b.store(b.bitcast(value, I32), at(b, place, 1))
         return [b.add(n, b.zext(present, WORD))]
 
     def eight(k: Any, inside: list[Any]) -> list[Any]:
@@ -142,11 +151,8 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
         scale = b.load(b.bitcast(at(b, at_scale, k), wide.as_pointer()), align=4)
         places = b.zext(b.load(b.gep(_places(b.module), [word(0), b.zext(mask, WORD)]), align=8), whole)
         permute = function(b, "llvm.x86.avx2.permps", wide, [wide, whole])
-        columns = broadcast(b, b.trunc(k, I32), whole)
-        index = b.bitcast(at(b, at_int_index, n), whole.as_pointer())
-        b.store(b.add(columns, places), index, align=4)
-        value = b.bitcast(at(b, at_value, n), wide.as_pointer())
-        b.store(b.call(permute, [b.fmul(values, scale), places]), value, align=4)
+        columns = b.add(broadcast(b, b.trunc(k, I32), whole), places)
+        _store_pairs(b, columns, b.call(permute, [b.fmul(values, scale), places]), at_int_pairs, n)
         return [b.add(n, b.zext(b.ctpop(mask), WORD))]
 
     def sixteen(k: Any, inside: list[Any]) -> list[Any]:
@@ -159,13 +165,14 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
         present = b.fcmp_unordered("!=", raw, zero)
         scale = b.load(b.bitcast(at(b, at_scale, k), VECTOR.as_pointer()), align=4)
         columns = b.add(broadcast(b, b.trunc(k, I32), whole), ir.Constant(whole, list(range(LANES))))
-        for values, empty, to, form in (
-            (columns, nothing, at_int_index, "i32"),
-            (b.fmul(raw, scale), zero, at_value, "f32"),
-        ):
+
+        def together(values: Any, empty: Any, form: str) -> Any:
             kind = values.type
             compress = function(b, f"llvm.x86.avx512.mask.compress.v{LANES}{form}", kind, [kind, kind, present.type])
-            b.store(b.call(compress, [values, empty, present]), b.bitcast(at(b, to, n), kind.as_pointer()), align=4)
+            return b.call(compress, [values, empty, present])
+
+        values = together(b.fmul(raw, scale), zero, "f32")
+        _store_pairs(b, together(columns, nothing, "i32"), values, at_int_pairs, n)
         return [b.add(n, b.zext(b.ctpop(b.bitcast(present, ir.IntType(LANES))), WORD))]
 
     count, held = b.sub(last, first), [b.zext(b.load(at_int_start), WORD)]
@@ -179,12 +186,12 @@ def _list_values(b: Any, kind: int, at_x: Any, at_fetched: Any, at_scale: Any, f
     b.store(b.trunc(n, I32), at(b, at_int_start, 1))
 
 
-# (kind, x, fetched, scale, first, last, index, value, start): list the columns first..last of a row x, of bytes (0), of
-# floats (1), or of bytes whose scales are all alike (2), that are not zero, and their values times scale, from place
-# start[0] of the lists on; start[1]: where they end. Up to 16 places beyond are written to. The same columns of the row
+# (kind, x, fetched, scale, first, last, pairs, start): list the columns first..last of a row x, of bytes (0), of floats
+# (1), or of bytes whose scales are all alike (2), that are not zero, and behind each its value times scale, from pair
+# start[0] of the list on; start[1]: where they end. Up to 16 pairs beyond are written to. The same columns of the row
 # `fetched` will be read soon: asked for one by one as others are read, not all at once, as a CPU waits for few lines of
 # memory at a time. Epochs of 784-100-10, batch 200, on floats, on two threads: 76 ms, so 71.
-list_values = family("at_x at_fetched at_scale first last at_int_index at_value at_int_start", range(3), _list_values)
+list_values = family("at_x at_fetched at_scale first last at_int_pairs at_int_start", range(3), _list_values)
 
 
 # ---------------------------------------------------------------- by columns
@@ -257,12 +264,7 @@ def _sort_columns(b: Any, _: int, at_x: Any, at_order: Any, samples: Any, at_sca
                 b.zext(b.load(b.bitcast(at(b, source, q), few.as_pointer()), align=1), some)
                 for source in (packed, places)
             )
-            value = b.bitcast(b.fmul(b.sitofp(raw, VECTOR), scale), some)
-            target = at(b, at_int_pairs, b.mul(b.add(start, q), word(2)))
-            for first in range(0, LANES, LANES // 2):
-                lanes = [first + lane // 2 + lane % 2 * LANES for lane in range(LANES)]
-                pairs = b.shuffle_vector(sample, value, ir.Constant(some, lanes))
-                b.store(pairs, b.bitcast(at(b, target, 2 * first), some.as_pointer()), align=4)
+            _store_pairs(b, sample, b.fmul(b.sitofp(raw, VECTOR), scale), at_int_pairs, b.add(start, q))
             return []
 
         repeat(b, found, LANES, [], unfold)

@@ -22,7 +22,7 @@ from fastnn.kernels.listing import halves_of
 from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
-from fastnn.kernels.simd import MOST_PANELS, PANELS_APART, PANELS_AT_ONCE, WIDTH
+from fastnn.kernels.simd import IN_TWO_WAYS, MOST_PANELS, PANELS_APART, PANELS_AT_ONCE, WIDTH
 from fastnn.kernels.sparsity import input_of, room, sparse
 from fastnn.kernels.threads import is_narrow, shares_units
 from fastnn.kernels.threads import pieces as pieces_of
@@ -66,7 +66,7 @@ _place, JOB_WORDS = count(), 57
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,  # where the gradient is scattered, two: halves, whose sums are kept apart
-    NEAR,  # panels whose columns are summed at once, so that their deltas stay near
+    FAR,  # whether a batch is so large that columns are summed few panels at a time, in two ways
     AHEAD,  # how many places behind the present row that one stands which is fetched, but for narrow nets
     FINEST,  # samples that a thread claims at least
     PIECES,  # of a batch, whose gradients are summed apart, and added up; 0: none
@@ -131,11 +131,11 @@ GRANULE_WORDS = 9
 # A thread's scratch: addresses.
 PACKED, TILE, ROW, DELTA, TARGETS, SHARES, SUMS = range(7)
 FIRST_INPUTS = 7  # the first layer's input in panels, unless it reads only what is not zero: then
-INDEX, VALUE = 8, 9  # int32 and float32 (ROOM,): columns and values, sample by sample
-STARTS = 10  # int32 (B, BLOCKS + 1): where each block of columns begins in them
-PAIRS = 11  # (ROOM, 2): the same by columns, the sample and behind it the value
-BOUNDS = 12  # int32 (I + 1,): where each column begins in them; and the end
-SCRATCH_WORDS = 13
+PAIRS = 8  # (ROOM, 2): int32 columns, and behind each its float32 value, sample by sample
+STARTS = 9  # int32 (B, BLOCKS + 1): where each block of columns begins in them
+SORTED = 10  # (ROOM, 2): the same by columns, the sample and behind it the value
+BOUNDS = 11  # int32 (I + 1,): where each column begins in them; and the end
+SCRATCH_WORDS = 12
 
 DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
@@ -302,10 +302,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         SHARES: BLOCK + PANEL,
         SUMS: widths[0] * PANEL * MOST_PANELS if scattered else 0,
         FIRST_INPUTS: panels_of(widths[0] + 1) * jump if own_inputs else 0,
-        INDEX: most,
-        VALUE: most,
+        PAIRS: 2 * most,
         STARTS: rows * (blocks + 1) if is_sparse else 0,
-        PAIRS: 0 if scattered else 2 * most,
+        SORTED: 0 if scattered else 2 * most,
         BOUNDS: widths[0] + 1 if is_sparse else 0,
     }
     # unit I of an input is 1, and has a panel of its own where I is a multiple of 16
@@ -370,7 +369,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, scattered and batch <= cost.IN_PLACE
-    words[NEAR] = cost.near_panels(batch)
+    words[FAR] = batch > cost.FAR and IN_TWO_WAYS > 0
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     row_bytes = widths[0] * (1 if input_of(examples.X) == BYTES else 4)
     words[FINEST], words[AHEAD] = cost.finest(net.size), cost.places_ahead(row_bytes, batch if pieces else 0)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.kernels.compiling import intrinsic
-from fastnn.kernels.cost import FEWEST_NEAR, SCATTERED_PANELS
+from fastnn.kernels.cost import FAR_PANELS, SCATTERED_PANELS
 from fastnn.kernels.families import family
 from fastnn.kernels.panels import fetch
 from fastnn.kernels.vectors import (
@@ -55,6 +55,8 @@ PANELS_APART = CHAINS // PARTS // 2  # so few panels are summed in two ways
 # Panels that the sparse loops sum at once. With eight, two threads took 184 ms for an epoch of 784-256-128-64-10, batch
 # 100, so 172 (AVX-512).
 PANELS_AT_ONCE = min(6, CHAINS // PARTS)
+# Panels of which columns can be summed in two ways: three vectors would wait for themselves.
+IN_TWO_WAYS = FAR_PANELS if PARTS == 1 else 0
 MOST_PANELS = max(PANELS_AT_ONCE, SCATTERED_PANELS)  # of a granule of sparse rows: a half of the columns has them all
 
 # ---------------------------------------------------------------- dense tiles
@@ -240,36 +242,27 @@ def _each_list(b: Any, count: Any, at_int_first: Any, at_int_last: Any, step: An
     repeat(b, count, 1, held, one)
 
 
-Listed = Callable[[Any], tuple[Any, Any]]
+def _pairs_from(b: Any, at_int_pairs: Any, first: Any) -> Any:
+    """The pointer to the pairs of a list from place `first` on."""
+    return b.bitcast(at(b, at_int_pairs, b.mul(first, word(2))), WORD.as_pointer())
 
 
-def _listed(b: Any, at_int_index: Any, at_value: Any, first: Any) -> Listed:
-    """The index and the value at a place of two lists, counted from `first`."""
-    index, value = at(b, at_int_index, first), at(b, at_value, first)
-    return lambda q: (b.zext(b.load(at(b, index, q)), WORD), b.load(at(b, value, q)))
+def _pair(b: Any, pairs: Any, q: Any) -> tuple[Any, Any]:
+    """Index and value of pair q, by one load: loads are what these loops wait for."""
+    both = b.load(at(b, pairs, q))
+    return b.and_(both, word(2**32 - 1)), b.bitcast(b.trunc(b.lshr(both, word(32)), I32), F32)
 
 
-def _paired(b: Any, at_int_pairs: Any, first: Any) -> Listed:
-    """The same of one list, by one load: loads are what these loops wait for."""
-    pairs = b.bitcast(at(b, at_int_pairs, b.mul(first, word(2))), WORD.as_pointer())
-
-    def pair(q: Any) -> tuple[Any, Any]:
-        both = b.load(at(b, pairs, q))
-        return b.and_(both, word(2**32 - 1)), b.bitcast(b.trunc(b.lshr(both, word(32)), I32), F32)
-
-    return pair
-
-
-def _sum(b: Any, count: Any, listed: Listed, columns: list[Any], stride: Any, sums: list[Any],
+def _sum(b: Any, count: Any, pairs: Any, columns: list[Any], stride: Any, sums: list[Any],
          ways: int = 1) -> list[Any]:  # fmt: skip
-    """The vectors `sums` + sum over q < count of the listed value times the listed row of a matrix, in this order.
+    """The vectors `sums` + sum over q < count of the value of pair q times row index of a matrix, in this order.
 
     Few vectors would wait for themselves: the sums of `ways` rows in turn are kept apart, and added at the end.
     """
     width = len(sums)
 
     def add(q: Any, old: list[Any]) -> list[Any]:
-        index, value = listed(q)
+        index, value = _pair(b, pairs, q)
         place, left = b.mul(index, stride), broadcast(b, value)
         right = [vector for column in columns for vector in load(b, row_of(b, at(b, column, place)))]
         return [fma(b, left, r, o) for r, o in zip(right, old, strict=True)]
@@ -288,20 +281,20 @@ def _sum(b: Any, count: Any, listed: Listed, columns: list[Any], stride: Any, su
     return repeat(b, b.sub(count, whole), 1, held[:width], lambda q, held: add(b.add(q, whole), held))
 
 
-def _gather(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
-            count: Any, at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any, at_out: Any,
-            out_jump: Any, x_least: Any = None, *, ways: int = 0) -> None:  # fmt: skip
+def _gather(b: Any, size: int, at_int_pairs: Any, at_int_first: Any, at_int_last: Any, step: Any, count: Any,
+            at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any, at_out: Any, out_jump: Any,
+            x_least: Any = None, *, ways: int = 0) -> None:  # fmt: skip
     columns, zero = _panels(b, at_matrix, size, word(PANEL)), ir.Constant(VECTOR, None)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         start, out = inside
         rows = [pointer for row in _panels(b, start, size, start_jump) for pointer in row_of(b, row)]
-        listed, sums = _listed(b, at_int_index, at_value, first), load(b, rows)
+        pairs, sums = _pairs_from(b, at_int_pairs, first), load(b, rows)
         if ways:
-            found = _sum(b, length, listed, columns, stride, [zero] * len(sums), ways)
+            found = _sum(b, length, pairs, columns, stride, [zero] * len(sums), ways)
             sums = [b.fadd(o, v) for o, v in zip(sums, found, strict=True)]
         else:
-            sums = _at_least(b, x_least, _sum(b, length, listed, columns, stride, sums))
+            sums = _at_least(b, x_least, _sum(b, length, pairs, columns, stride, sums))
         store(b, sums, [pointer for row in _panels(b, out, size, out_jump) for pointer in row_of(b, row)])
         return [at(b, start, start_step), at(b, out, PANEL)]
 
@@ -314,14 +307,14 @@ def _gather_apart(b: Any, size: int, *arguments: Any) -> None:
 
 def _column_sums(b: Any, size: int, at_int_pairs: Any, at_int_bounds: Any, count: Any, at_matrix: Any, jump: Any,
                  at_out: Any, stride: Any, x_rate: Any, *, descend: bool = False) -> None:  # fmt: skip
-    panels, ways = size % PANEL, 2 if size < PANEL and PARTS == 1 else 1
+    panels, ways = size % PANEL, 2 if size < PANEL else 1
     columns, rate = _panels(b, at_matrix, panels, jump), broadcast(b, x_rate)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         (out,) = inside
         rows = [pointer for row in _panels(b, out, panels, word(PANEL)) for pointer in row_of(b, row)]
         zeros = [ir.Constant(VECTOR, None)] * len(rows)
-        sums = _sum(b, length, _paired(b, at_int_pairs, first), columns, word(PANEL), zeros, ways)
+        sums = _sum(b, length, _pairs_from(b, at_int_pairs, first), columns, word(PANEL), zeros, ways)
         if descend:
             steps = [b.fmul(rate, value, flags=CONTRACT) for value in sums]
             sums = [b.fsub(old, value, flags=CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)]
@@ -335,19 +328,18 @@ def _column_descent(b: Any, size: int, *arguments: Any) -> None:
     _column_sums(b, size, *arguments, descend=True)
 
 
-def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: Any, at_int_last: Any, step: Any,
-             count: Any, at_rows: Any, jump: Any, at_matrix: Any, stride: Any, x_scale: Any) -> None:  # fmt: skip
+def _scatter(b: Any, size: int, at_int_pairs: Any, at_int_first: Any, at_int_last: Any, step: Any, count: Any,
+             at_rows: Any, jump: Any, at_matrix: Any, stride: Any, x_scale: Any) -> None:  # fmt: skip
     scale = broadcast(b, x_scale)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         (row,) = inside
         held = [v for panel in _panels(b, row, size, jump) for v in load(b, row_of(b, panel))]
-        held = [b.fmul(v, scale) for v in held]
+        held, pairs = [b.fmul(v, scale) for v in held], _pairs_from(b, at_int_pairs, first)
 
         def add(q: Any, _: list[Any]) -> list[Any]:
-            q = b.add(q, first)
-            place = b.mul(b.zext(b.load(at(b, at_int_index, q)), WORD), stride)
-            left, target = broadcast(b, b.load(at(b, at_value, q))), at(b, at_matrix, place)
+            index, value = _pair(b, pairs, q)
+            left, target = broadcast(b, value), at(b, at_matrix, b.mul(index, stride))
             pointers = [pointer for panel in _panels(b, target, size, word(PANEL)) for pointer in row_of(b, panel)]
             store(b, [fma(b, left, r, o) for r, o in zip(held, load(b, pointers), strict=True)], pointers)
             return []
@@ -358,30 +350,31 @@ def _scatter(b: Any, size: int, at_int_index: Any, at_value: Any, at_int_first: 
     _each_list(b, count, at_int_first, at_int_last, step, [at_rows], turn)
 
 
-# Lists of columns and values: the part of a sample's that counts begins at first[step * i] and ends at last[step * i],
-# for i < count.
-# (size, index, value, first, last, step, count, matrix, stride, start, start_step, start_jump, out, out_jump, least):
+# Lists of pairs, a column and its value: the part of a sample's that counts begins at first[step * i] and ends at
+# last[step * i], for i < count.
+# (size, pairs, first, last, step, count, matrix, stride, start, start_step, start_jump, out, out_jump, least):
 # `size` panels of out = start + sum of value times row of the matrix, but at least `least`, as in tiles. A start's
 # panels lie `start_jump` apart, those of out `out_jump`; the starts `start_step`. The second form, without a least,
 # sums the rows from zero, those with even and odd numbers apart, and adds start at the end; or, where there are more
 # panels, PANEL + m for m of them, all rows together.
-_GATHER = ("at_int_index at_value at_int_first at_int_last step count at_matrix stride at_start start_step start_jump "
+_GATHER = ("at_int_pairs at_int_first at_int_last step count at_matrix stride at_start start_step start_jump "
             "at_out out_jump")  # fmt: skip
 gather = family(f"{_GATHER} x_least", range(1, PANELS_AT_ONCE + 1), _gather)
 _ONE_WAY = [PANEL + size for size in range(1, SCATTERED_PANELS + 1) if PANELS_APART < SCATTERED_PANELS]
 gather_apart = family(_GATHER, [*range(1, PANELS_APART + 1), *_ONE_WAY], _gather_apart)
 
-# (size, index, value, first, last, step, count, rows, jump, matrix, stride, scale): row index of the matrix += value *
+# (size, pairs, first, last, step, count, rows, jump, matrix, stride, scale): row index of the matrix += value *
 # scale * the sample's row, in `size` panels `jump` apart.
-scatter = family("at_int_index at_value at_int_first at_int_last step count at_rows jump at_matrix stride x_scale",
+scatter = family("at_int_pairs at_int_first at_int_last step count at_rows jump at_matrix stride x_scale",
                   range(1, MOST_PANELS + 1), _scatter)  # fmt: skip
 
 # (size, pairs, bounds, count, matrix, jump, out, stride, rate): for `count` columns, whose samples, each with its value
 # behind it, lie between `bounds`, the sum of value times row of the matrix, whose panels lie `jump` apart: row k of
-# out, `stride` apart. Few vectors that would wait for themselves are summed in two ways, as above; or, where the size
-# is PANEL + m, m panels all together. The second form takes rate times the sum from what stands there: gradient descent
-# at once. 256 samples by 25 panels, three at once, one thread (AVX-512): 393 us, 376 by pairs, 368 in two ways too.
-_COLUMNS = [*range(1, FEWEST_NEAR + 1), *range(PANEL + 1, PANEL + PANELS_AT_ONCE + 1)]
+# out, `stride` apart. Up to IN_TWO_WAYS panels: samples with even and odd numbers are summed apart, and added at the
+# end; PANEL + m: of m panels, all together. The second form takes rate times the sum from what stands there: gradient
+# descent at once. 256 samples by 25 panels, three at once, one thread (AVX-512): index and value by two loads 393 us,
+# by one 376, in two ways too 368.
+_COLUMNS = [*range(1, IN_TWO_WAYS + 1), *range(PANEL + 1, PANEL + PANELS_AT_ONCE + 1)]
 _BY_COLUMNS = "at_int_pairs at_int_bounds count at_matrix jump at_out stride x_rate"
 column_sums = family(_BY_COLUMNS, _COLUMNS, _column_sums)
 column_descent = family(_BY_COLUMNS, _COLUMNS, _column_descent)

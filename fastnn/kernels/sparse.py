@@ -9,7 +9,7 @@ In training threads share out the units, or halves of the columns: so a core's p
 import numpy as np
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.cost import FEWEST_NEAR, WORTH_A_RUN
+from fastnn.kernels.cost import FAR_PANELS, WORTH_A_RUN
 from fastnn.kernels.inputs import later, row_at
 from fastnn.kernels.listing import COMPRESSED, MANY, MOST_SORTED, list_values, sort_columns
 from fastnn.kernels.plan import (
@@ -23,23 +23,22 @@ from fastnn.kernels.plan import (
     AT_X_STARTS,
     BLOCKS,
     BOUNDS,
+    FAR,
     GROUP_BEGIN,
     GROUP_STRIDE,
     GROUP_WORDS,
     GROUPS,
-    INDEX,
     INPUT,
     INPUTS,
     JUMP,
     LISTED,
-    NEAR,
     PAIRS,
     PANELS,
     RECTIFIED,
     ROW,
     SCATTERED,
+    SORTED,
     STARTS,
-    VALUE,
 )
 from fastnn.kernels.reading import ALIKE, LISTS
 from fastnn.kernels.simd import (
@@ -58,19 +57,21 @@ from fastnn.layers import LANES as PANEL
 
 F = np.float32
 FLOAT, WORD = 4, 8  # bytes
+COLUMN = 2**32 - 1  # the bits of a pair that are its column
 
 
 @part
 def copy_list(job, row, starts, scratch, first, last):  # type: ignore[no-untyped-def]
     """List a row of the data that is a list already, scaled, of blocks first..last of columns."""
     edges, begins, scale, start = words(job[AT_EDGES]), words(job[AT_X_STARTS]), floats(job[AT_SCALE]), ints(starts)
-    columns, values, index, value = ints(job[AT_X_COLUMNS]), floats(job[AT_X]), ints(scratch[INDEX]), scratch[VALUE]
-    place, q, end, listed = np.int64(start[first]), begins[row], begins[row + 1], floats(value)
+    columns, values, pairs = ints(job[AT_X_COLUMNS]), floats(job[AT_X]), scratch[PAIRS]
+    place, q, end = np.int64(start[first]), begins[row], begins[row + 1]
     while first > 0 and q < end and columns[q] < edges[first]:
         q += 1
     for block in range(first, last):
         while q < end and columns[q] < edges[block + 1]:
-            index[place], listed[place] = columns[q], values[q] * scale[columns[q]]
+            pair = pairs + WORD * place
+            ints(pair)[0], floats(pair)[1] = columns[q], values[q] * scale[columns[q]]
             place += 1
             q += 1
         start[block + 1] = place
@@ -101,8 +102,8 @@ def unpack(job, origin, first, last, begin, end, at_order, scratch, halves):  # 
         x = row_at(job, inputs, at_order, begin + i)
         fetched = row_at(job, inputs, at_order, later(job, begin + i, end))
         for block in range(from_block, to_block):
-            list_values(job[LISTED], x, fetched, job[AT_SCALE], edges[block], edges[block + 1], scratch[INDEX],
-                        scratch[VALUE], starts + FLOAT * block)  # fmt: skip
+            list_values(job[LISTED], x, fetched, job[AT_SCALE], edges[block], edges[block + 1], scratch[PAIRS],
+                        starts + FLOAT * block)  # fmt: skip
 
 
 @part
@@ -149,11 +150,11 @@ def forward(job, w, first, last, begin_group, end_group, out, scratch):  # type:
                 begin, step, apart = z, PANEL, jump
             here = starts + FLOAT * block
             if job[SCATTERED]:
-                gather_apart(gather_size(w, panels), scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1,
-                             last - first, columns, stride, begin, step, apart, z, jump)  # fmt: skip
+                gather_apart(gather_size(w, panels), scratch[PAIRS], here, here + FLOAT, blocks + 1, last - first,
+                             columns, stride, begin, step, apart, z, jump)  # fmt: skip
             else:
-                gather(panels, scratch[INDEX], scratch[VALUE], here, here + FLOAT, blocks + 1, last - first, columns,
-                       stride, begin, step, apart, z, jump, least)  # fmt: skip
+                gather(panels, scratch[PAIRS], here, here + FLOAT, blocks + 1, last - first, columns, stride, begin,
+                       step, apart, z, jump, least)  # fmt: skip
 
 
 @part
@@ -165,8 +166,8 @@ def forward_half(job, w, samples, half, out, scratch):  # type: ignore[no-untype
         begin, apart = scratch[ROW], 0
         for j in range(PANEL):
             floats(begin)[j] = F(0)
-    gather_apart(gather_size(w, w[PANELS]), scratch[INDEX], scratch[VALUE], starts, starts + FLOAT, blocks + 1, samples,
-                 columns, stride, begin, 0, apart, out, job[JUMP])  # fmt: skip
+    gather_apart(gather_size(w, w[PANELS]), scratch[PAIRS], starts, starts + FLOAT, blocks + 1, samples, columns,
+                 stride, begin, 0, apart, out, job[JUMP])  # fmt: skip
 
 
 @part
@@ -178,8 +179,8 @@ def scatter_gradient(job, w, p, panels, first, samples, halves, matrix, stride, 
     from_block, to_block = blocks_of(job, halves)
     deltas = w[AT_DELTAS] + FLOAT * (p * job[JUMP] + PANEL * first)
     starts = scratch[STARTS] + FLOAT * first * (job[BLOCKS] + 1)
-    scatter(panels, scratch[INDEX], scratch[VALUE], starts + FLOAT * from_block, starts + FLOAT * to_block,
-            job[BLOCKS] + 1, samples, deltas, job[JUMP], matrix, stride, scale)  # fmt: skip
+    scatter(panels, scratch[PAIRS], starts + FLOAT * from_block, starts + FLOAT * to_block, job[BLOCKS] + 1, samples,
+            deltas, job[JUMP], matrix, stride, scale)  # fmt: skip
 
 
 @part
@@ -190,19 +191,19 @@ def sort_by_column(job, w, samples, begin, at_order, scratch):  # type: ignore[n
     ``bounds[k]`` and ``bounds[k + 1]``.
     """
     # a value is moved as the bits that it is, together with its sample: 20 us for 15,000 of them, apart 27
-    index, value, starts = ints(scratch[INDEX]), ints(scratch[VALUE]), ints(scratch[STARTS])
+    listed, starts = words(scratch[PAIRS]), ints(scratch[STARTS])
     blocks = job[BLOCKS]
     count, runs = starts[samples * (blocks + 1) - 1], w[INPUTS] * ((samples + MANY - 1) // MANY)
     if COMPRESSED and job[LISTED] == ALIKE and samples <= MOST_SORTED and count >= WORTH_A_RUN * runs:
-        sort_columns(1, job[AT_X], at_order + WORD * begin, samples, job[AT_SCALE], w[INPUTS], scratch[PAIRS],
+        sort_columns(1, job[AT_X], at_order + WORD * begin, samples, job[AT_SCALE], w[INPUTS], scratch[SORTED],
                      scratch[BOUNDS])  # fmt: skip
         return
     bounds, cursor = ints(scratch[BOUNDS]), ints(scratch[BOUNDS] + FLOAT)  # where a column ends, the next one begins
-    pairs = words(scratch[PAIRS])
+    ordered = words(scratch[SORTED])
     for k in range(w[INPUTS] + 1):
         bounds[k] = 0
     for q in range(count):
-        cursor[index[q]] += 1
+        cursor[listed[q] & COLUMN] += 1
     before = 0
     for k in range(w[INPUTS]):
         n = cursor[k]
@@ -210,21 +211,22 @@ def sort_by_column(job, w, samples, begin, at_order, scratch):  # type: ignore[n
         before += n
     for i in range(samples):
         for q in range(starts[i * (blocks + 1)], starts[i * (blocks + 1) + blocks]):
-            place = cursor[index[q]]
-            pairs[place] = np.int64(i) | np.int64(value[q]) << 32
-            cursor[index[q]] = place + 1
+            column = listed[q] & COLUMN
+            place = cursor[column]
+            ordered[place] = np.int64(i) | listed[q] & ~COLUMN
+            cursor[column] = place + 1
 
 
 @part
 def columns_size(job, panels):  # type: ignore[no-untyped-def]
-    """The size of `column_sums` for some panels: how their sums are kept apart depends on the batch alone."""
-    return panels if job[NEAR] <= FEWEST_NEAR else PANEL + panels
+    """The size of `column_sums` and `column_descent` for some panels."""
+    return panels if job[FAR] else PANEL + panels
 
 
 @part
 def column_parts(job, panels):  # type: ignore[no-untyped-def]
-    """How many parts some panels are summed in, whose deltas stay near."""
-    return (panels + job[NEAR] - 1) // job[NEAR]
+    """How many parts some panels are summed in, so that their deltas stay near."""
+    return (panels + FAR_PANELS - 1) // FAR_PANELS if job[FAR] else 1
 
 
 @part
@@ -233,7 +235,7 @@ def sum_columns(job, w, first, last, p, panels, out, scratch):  # type: ignore[n
     jump, bounds, parts = job[JUMP], scratch[BOUNDS] + FLOAT * first, column_parts(job, panels)
     for number in range(parts):
         q, end = panels * number // parts, panels * (number + 1) // parts
-        column_sums(columns_size(job, end - q), scratch[PAIRS], bounds, last - first,
+        column_sums(columns_size(job, end - q), scratch[SORTED], bounds, last - first,
                     w[AT_DELTAS] + FLOAT * (p + q) * jump, jump, out + FLOAT * PANEL * q, PANEL * panels,
                     F(1))  # fmt: skip
 
@@ -244,6 +246,6 @@ def descend_columns(job, w, first, last, p, panels, weights, stride, rate, scrat
     jump, bounds, parts = job[JUMP], scratch[BOUNDS] + FLOAT * first, column_parts(job, panels)
     for number in range(parts):
         q, end = panels * number // parts, panels * (number + 1) // parts
-        column_descent(columns_size(job, end - q), scratch[PAIRS], bounds, last - first,
+        column_descent(columns_size(job, end - q), scratch[SORTED], bounds, last - first,
                        w[AT_DELTAS] + FLOAT * (p + q) * jump, jump, weights + FLOAT * PANEL * q, stride,
                        rate)  # fmt: skip

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import kernels
-from fastnn.kernels import KERNELS, cost, plan
-from fastnn.layers import LANES
+from fastnn.kernels import KERNELS, cost, plan, simd
 from tests.kernels.test_equivalence import CHECKS, FORMS, LARGE, WAY, WAYS, check_train, parametrize_backend, trained
 
 
@@ -30,17 +29,17 @@ def test_more_deltas_than_stay_near(monkeypatch: pytest.MonkeyPatch, threads: in
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("near", [3, 4])
-def test_columns_of_few_panels_at_once(monkeypatch: pytest.MonkeyPatch, near: int, optimizer: str) -> None:
-    """More than three are summed in one way: in parts that a cache holds, or all at once, there are the same bits."""
+def test_columns_of_batches_whose_deltas_are_far(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    """Groups of one panel to five, in parts of three at most: the same bits; other ones than in one way."""
     case = replace(WAY, **WAYS["by columns"][0], optimizer=optimizer)
-    whole = trained("fused", case)
-    monkeypatch.setattr(cost, "_near_bytes", lambda: 4 * LANES * case.batch_size * near)
+    in_one_way = trained("fused", case)[0]
+    monkeypatch.setattr(cost, "FAR", case.batch_size - 1)
     check_train(kernels.backend("fused"), replace(case, threads=2))
-    found = [trained("fused", replace(case, threads=threads)) for threads in (1, 2, 3)]
-    for other in [*found[1:], *([whole] if near > cost.FEWEST_NEAR else [])]:
-        for one, same in zip(found[0], other, strict=True):
+    first, *others = (trained("fused", replace(case, threads=threads)) for threads in (1, 2, 3, 10))
+    for other in others:
+        for one, same in zip(first, other, strict=True):
             np.testing.assert_array_equal(one, same)
+    assert np.array_equal(first[0], in_one_way) == (simd.IN_TWO_WAYS == 0)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

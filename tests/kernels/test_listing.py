@@ -14,9 +14,9 @@ from fastnn.kernels.reading import ALIKE, BYTES, FLOATS
 @pytest.fixture(scope="module")
 def run():
     @njit
-    def call(kind: int, x: int, scale: int, first: int, last: int, index: int, value: int, start: int) -> None:
+    def call(kind: int, x: int, scale: int, first: int, last: int, pairs: int, start: int) -> None:
         whole()
-        list_values(kind, x, x, scale, first, last, index, value, start)
+        list_values(kind, x, x, scale, first, last, pairs, start)
 
     return call
 
@@ -37,24 +37,23 @@ def test_values_are_listed_with_their_columns(run, kind, inputs, density, seed, 
     first = data.draw(st.integers(0, inputs))
     last = data.draw(st.integers(first, inputs))
     before, room = 3, np.count_nonzero(row) + 64
-    index, value = np.full(room, -1, np.int32), np.full(room, -1, np.float32)
-    start = np.array([before, -1], np.int32)
-    run(kind, *(a.ctypes.data for a in (x, scale)), first, last, *(a.ctypes.data for a in (index, value, start)))
+    pairs, start = np.full((room, 2), -1, np.int32), np.array([before, -1], np.int32)
+    run(kind, *(a.ctypes.data for a in (x, scale)), first, last, *(a.ctypes.data for a in (pairs, start)))
     columns = first + np.flatnonzero(row[first:last])
     assert start.tolist() == [before, before + len(columns)]
-    np.testing.assert_array_equal(index[before : start[1]], columns)
-    np.testing.assert_array_equal(value[before : start[1]], row[columns].astype(np.float32) * scale[columns])
-    for listed in (index, value):
-        assert (listed[:before] == -1).all()
-        assert (listed[start[1] + 16 :] == -1).all()
+    index, value = pairs[before : start[1]].T
+    np.testing.assert_array_equal(index, columns)
+    np.testing.assert_array_equal(value.copy().view(np.float32), row[columns].astype(np.float32) * scale[columns])
+    assert (pairs[:before] == -1).all()
+    assert (pairs[start[1] + 16 :] == -1).all()
 
 
 @pytest.mark.parametrize("kind", [BYTES, ALIKE])
 def test_nothing_behind_the_last_row_is_read_into_the_lists(run, kind):
     """What follows a row in memory are the next one's values."""
     x, scale = np.full(300, 9, np.uint8), np.ones(70, np.float32)
-    index, value, start = np.zeros(90, np.int32), np.zeros(90, np.float32), np.zeros(2, np.int32)
-    run(kind, *(a.ctypes.data for a in (x, scale)), 0, 70, *(a.ctypes.data for a in (index, value, start)))
+    pairs, start = np.zeros((90, 2), np.int32), np.zeros(2, np.int32)
+    run(kind, *(a.ctypes.data for a in (x, scale)), 0, 70, *(a.ctypes.data for a in (pairs, start)))
     assert start[1] == 70
 
 

@@ -56,13 +56,6 @@ def test_groups_of_units(monkeypatch, panels, threads, groups):
     assert groups_of(panels, threads) == groups
 
 
-@pytest.mark.parametrize(("batch", "panels"), [(1, 512), (100, 5), (128, 4), (129, 3), (1024, 3)])
-def test_panels_whose_deltas_stay_near(monkeypatch, batch, panels):
-    """Four panels of 128 samples fill a cache of 32 KiB; to fewer than three they are not limited."""
-    monkeypatch.setattr(cost, "_near_bytes", lambda: 2**15)
-    assert cost.near_panels(batch) == panels
-
-
 @pytest.mark.parametrize(
     ("row", "batch", "places"), [(784, 0, 3), (4096, 0, 1), (128, 256, 256), (4096, 128, 128), (4096, 129, 1)]
 )
