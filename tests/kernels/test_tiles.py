@@ -119,11 +119,13 @@ def test_factors_on_the_way_back(run, memory, rectified, in_place):
         np.testing.assert_array_equal(c, others)
 
 
-def test_a_tile_hides_no_nan(run, memory):
+@pytest.mark.parametrize("factors", [None, 0.0, 1.0])
+def test_a_tile_hides_no_nan(run, memory, factors):
     a, w, start, c = (array.copy() for array in memory)
     start[0] = np.nan
-    run("samples", 2, 1, a.ctypes.data, 400, w.ctypes.data, 48, 2000, 1, start.ctypes.data, 16, 0, c.ctypes.data, 0, 0,
-        np.float32(0))  # fmt: skip
+    f = np.full(ROOM, factors, np.float32)
+    run("samples", 2, 1, a.ctypes.data, 400, w.ctypes.data, 48, 2000, 1, start.ctypes.data, 16, 0, c.ctypes.data, 0,
+        0 if factors is None else f.ctypes.data, np.float32(0))  # fmt: skip
     assert np.isnan(c[0])
     assert np.isfinite(c[1:]).all()
 
