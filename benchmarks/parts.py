@@ -123,7 +123,8 @@ def _outputs(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped
 
 @part
 def _backward(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
-    dense.backward(phases.layer_of(job, 1), job[JUMP], NOTHING, size, phases.layer_of(job, 0), scratch)
+    below = phases.layer_of(job, 0)
+    dense.backward(phases.layer_of(job, 1), job[JUMP], NOTHING, size, NOTHING, below[PANELS], below, scratch)
 
 
 # ---------------------------------------------------------------- the table

@@ -154,13 +154,16 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
 
 
 @part
-def backward(w, jump, first, last, below, scratch):  # type: ignore[no-untyped-def]
-    """The deltas of the layer `below`: what stands there, or what its ReLU's outputs tell, times delta W^T."""
+def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[no-untyped-def]
+    """The deltas of samples first..last in panels begin..end of the layer `below`: a factor each, times delta W^T.
+
+    The factor is what stands there, or what its ReLU's outputs tell.
+    """
     told_by, told = (w[AT_INPUTS], F(0)) if below[RECTIFIED] else (below[AT_DELTAS], NONE)
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
-    samples, end = last - first, (inputs + PANEL - 1) // PANEL
+    samples = last - first
     clear(scratch[ROW], PANEL)
-    for p in range(0, end, WIDTH):
+    for p in range(begin, end, WIDTH):
         panels = min(WIDTH, end - p)
         tiles = tiles_of(samples, panels, WIDE_ROWS)
         for o in range(0, outputs, DEPTH):

@@ -7,10 +7,11 @@ A step has two phases, whatever the depth:
 
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
 Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
-fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Two more phases are there for some jobs
-only. Where there are several threads, they mostly share out the units of the first layer, before 1. Clipping needs the
-whole gradient's norm first: its rows are stored, and a last phase applies them. Where a net is small, each thread does
-a part of the work for itself, and a step is one phase (kernels/replicas.py).
+fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Three more phases are there for some jobs
+only. Where there are several threads, they mostly share out the units of the first layer, before 1, and if these are
+not too many, their deltas as well, after it. Clipping needs the whole gradient's norm first: its rows are stored, and a
+last phase applies them. Where a net is small, each thread does a part of the work for itself, and a step is one phase
+(kernels/replicas.py).
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.
@@ -30,7 +31,7 @@ from fastnn.kernels.denormals import as_before, as_zero
 from fastnn.kernels.families import whole
 from fastnn.kernels.gradients import add_up, clip_scale, over_pieces, over_rows, over_stored, weight_of
 from fastnn.kernels.job import NOTHING, Examples, Job, Totals
-from fastnn.kernels.phases import layer_of, over_units, scratch_of, take_batch
+from fastnn.kernels.phases import layer_of, over_below, over_units, scratch_of, take_batch
 from fastnn.kernels.plan import (
     AT_BARRIER,
     BLOCK,
@@ -55,6 +56,7 @@ from fastnn.kernels.replicas import (
     update_own,
 )
 from fastnn.kernels.share import (
+    BELOW,
     BOTH,
     GRADIENT,
     KINDS,
@@ -96,6 +98,7 @@ def take_steps(thread, threads, mode, at_job, at_order, samples, batch, epoch, s
         size = min(batch, samples - begin)
         weight = weight_of(job, size, at_order + 8 * begin)
         next_size, own, after = min(batch, samples - begin - size), job, job
+        below = not once and granules(job, np.int64(BELOW), mode, size, threads) > 0
         if once:
             own, after = table_of(job, thread, s), table_of(job, thread, s + 1)
         for kind in range(KINDS):
@@ -127,7 +130,9 @@ def take_steps(thread, threads, mode, at_job, at_order, samples, batch, epoch, s
                         if once and first == 0 and s > 0:
                             add_up_pieces(job, thread, s - 1, batch, at_order + 8 * before)
                         over_pieces(own, thread, mode, first, last, count, size, begin, left, epoch, weight,
-                                    at_order, shared)  # fmt: skip
+                                    at_order, shared, np.int64(below))  # fmt: skip
+                    elif kind == BELOW:
+                        over_below(job, thread, first, last, size)
                     elif kind == ROWS:
                         if once and updated < s:
                             pass_above(job, thread, threads, s, size, begin, samples, epoch, weight, at_order)

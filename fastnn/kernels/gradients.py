@@ -197,11 +197,12 @@ def way_back(job, first, samples, sums, fresh, scratch):  # type: ignore[no-unty
     for layer in range(job[LAYERS] - 1, -1, -1):
         add_gradient(job, layer, first, samples, sums, fresh, scratch)
         if layer:
-            dense.backward(layer_of(job, layer), job[JUMP], first, first + samples, layer_of(job, layer - 1), scratch)
+            w, below = layer_of(job, layer), layer_of(job, layer - 1)
+            dense.backward(w, job[JUMP], first, first + samples, np.int64(0), below[PANELS], below, scratch)
 
 
 @part
-def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
+def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch, weight, at_order, ready, lowest):  # type: ignore[no-untyped-def]
     """Granules first..last, of `count`, of a batch's samples (see `over_samples`), and the gradients of its pieces.
 
     A piece goes block by block, whose place is the thread's own: what stands between the layers stays in a near cache.
@@ -222,14 +223,14 @@ def over_pieces(job, thread, mode, first, last, count, size, begin, left, epoch,
             add_losses(job, place, stop, at_order + WORD * order_begin, totals)
             continue
         here, there = size * piece // count, size * (piece + 1 if pieces else last) // count
-        end = begin + size + left
         sums, step = job[AT_PIECES] + FLOAT * piece * job[SIZE], np.int64(BLOCK) if pieces else there - here
         if pieces and here == there:  # of a batch that has fewer samples than pieces
             dense.clear(sums, job[SIZE])
         for start in range(here, there, max(step, 1)):
             samples, place = min(step, there - start), (BLOCK + PIECES_APART) * thread if pieces else start
             order_begin = begin + start - place  # where a sample at place 0 would stand in the order
-            over_samples(job, thread, mode, place, place + samples, order_begin, end, epoch, weight, at_order, ready)
+            over_samples(job, thread, mode, place, place + samples, order_begin, begin + size + left, epoch, weight,
+                         at_order, ready, lowest)  # fmt: skip
             if pieces:
                 way_back(job, place, samples, sums, start == here, scratch)
                 add_losses(job, place, place + samples, at_order + WORD * order_begin, totals)

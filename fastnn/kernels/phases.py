@@ -65,7 +65,7 @@ from fastnn.kernels.plan import (
 from fastnn.kernels.reading import spread
 from fastnn.kernels.rows import activate, drop
 from fastnn.kernels.share import BOTH, GRADIENT, PREDICT
-from fastnn.kernels.simd import doubles, floats, ints, words
+from fastnn.kernels.simd import WIDTH, doubles, floats, ints, words
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
@@ -291,11 +291,11 @@ def over_units(job, thread, first, last, size):  # type: ignore[no-untyped-def]
 
 
 @part
-def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_order, ready):  # type: ignore[no-untyped-def]
+def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_order, ready, lowest):  # type: ignore[no-untyped-def]
     """Samples first..last of the batch that begins at `begin` of the order, whose weight is `weight`.
 
     Rows to come are fetched, up to place `end` of the order. `ready`: what `over_units` makes is there. The way back of
-    pieces is left to `gradients.way_back`.
+    pieces is left to `gradients.way_back`; else it ends with the deltas of layer `lowest`.
     """
     training, layers, jump, scratch = mode >= GRADIENT, job[LAYERS], job[JUMP], scratch_of(job, thread)
     order = words(at_order)
@@ -322,5 +322,18 @@ def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_o
             for i in range(start, stop):
                 say(job, i, begin + i)
         if training and not job[PIECES]:
-            for layer in range(layers - 1, 0, -1):
-                dense.backward(layer_of(job, layer), jump, start, stop, layer_of(job, layer - 1), scratch)
+            for layer in range(layers - 1, lowest, -1):
+                w, below = layer_of(job, layer), layer_of(job, layer - 1)
+                dense.backward(w, jump, start, stop, np.int64(0), below[PANELS], below, scratch)
+
+
+@part
+def over_below(job, thread, first, last, size):  # type: ignore[no-untyped-def]
+    """The deltas of the first layer for granules first..last of its units, WIDTH panels each, of all samples.
+
+    Who has made these units has what they were, and needs their deltas: neither goes to another core.
+    """
+    w, below, scratch = layer_of(job, 1), layer_of(job, 0), scratch_of(job, thread)
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
+        dense.backward(w, job[JUMP], start, stop, WIDTH * first, min(WIDTH * last, below[PANELS]), below, scratch)

@@ -85,7 +85,7 @@ def make_backward(stamp: int, cache: bool) -> Any:
             w, below = layer_of(job, job[LAYERS] - 1), layer_of(job, job[LAYERS] - 2)
             for first in range(0, samples, BLOCK):
                 last = min(first + BLOCK, samples)
-                dense.backward(w, job[JUMP], first, last, below, scratch)
+                dense.backward(w, job[JUMP], first, last, np.int64(0), below[PANELS], below, scratch)
         return stamp
 
     return run
@@ -191,7 +191,8 @@ def make_above(stamp: int, cache: bool) -> Any:
         for _ in range(times):
             job, start = words(at_job), np.int64(0)
             weight = float(samples)
-            over_samples(job, start, np.int64(TRAIN), start, samples, start, samples, start, weight, at_order, True)
+            over_samples(job, start, np.int64(TRAIN), start, samples, start, samples, start, weight, at_order, True,
+                         start)  # fmt: skip
             for number in range(job[GRANULES]):
                 if granule_of(job, number)[OF_LAYER] > 0:
                     over_rows(job, start, number, number + 1, samples, False, doubles(at_steps))

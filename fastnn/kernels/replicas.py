@@ -132,7 +132,8 @@ def pass_above(job, thread, threads, step, size, begin, end, epoch, weight, at_o
     for p in range(panels):
         place, other = FLOAT * p * own[JUMP], FLOAT * panels * own[JUMP]
         add(own[AT_FIRST_Z] + place + other, own[AT_FIRST_Z] + place, PANEL * size, z + place)
-    over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, np.bool_(True))
+    over_samples(own, thread, np.int64(TRAIN), np.int64(0), size, begin, end, epoch, weight, at_order, np.bool_(True),
+                 np.int64(0))  # fmt: skip
 
 
 @part

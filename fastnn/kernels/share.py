@@ -4,8 +4,10 @@
 """
 
 from fastnn.kernels.compiling import part
+from fastnn.kernels.cost import KEPT_DELTAS
 from fastnn.kernels.plan import (
     AT_GRANULES,
+    AT_LAYERS,
     AT_NUMBERS,
     AT_REPLICAS,
     BLOCK,
@@ -16,16 +18,19 @@ from fastnn.kernels.plan import (
     GRANULES,
     GROUPS,
     HALVES,
+    LAYERS,
+    OUTPUTS,
+    PANELS,
     PIECES,
     SPARSE,
 )
-from fastnn.kernels.simd import doubles, words
+from fastnn.kernels.simd import WIDTH, doubles, words
 
 WORD = 8  # bytes
 
 PREDICT, SCORE, GRADIENT, TRAIN = 0, 1, 2, 3  # what a call of the compiled function does
-UNITS, SAMPLES, ROWS, STORED = 0, 1, 2, 3  # the kinds of phases, in the order of a step
-KINDS = 4
+UNITS, SAMPLES, BELOW, ROWS, STORED = 0, 1, 2, 3, 4  # the kinds of phases, in the order of a step
+KINDS = 5
 BOTH = 3  # halves of the columns, one a bit; where there are other blocks, all of them
 EACH = 4  # granules of samples for each of several threads, at most
 
@@ -56,6 +61,10 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     """How many granules a phase has: with 0 there is none of this kind in a step."""
     if kind == UNITS:
         return job[GROUPS] * (1 if job[SPARSE] else HALVES) if by_units(job, mode, threads) else 0
+    if kind == BELOW:
+        w = words(job[AT_LAYERS])  # of the first layer
+        pays = job[LAYERS] > 1 and size * w[OUTPUTS] <= KEPT_DELTAS
+        return (w[PANELS] + WIDTH - 1) // WIDTH if pays and by_units(job, mode, threads) else 0
     if kind == SAMPLES and mode >= GRADIENT and job[PIECES]:
         return job[PIECES]
     if kind == SAMPLES:
