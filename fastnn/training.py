@@ -373,7 +373,7 @@ class Fit:
 
     def _rates(self) -> np.ndarray:
         found = np.asarray(self.schedule.multipliers(self.epoch, self.epochs, self.steps, tuple(self._losses)))
-        if found.shape != (self.steps,) or not (np.isfinite(found) & (found >= 0)).all():
+        if found.shape != (self.steps,) or not (found.min() >= 0 and found.max() < np.inf):  # nor NaN
             raise ConfigError(
                 f"the multipliers of the schedule {self.schedule.name} in epoch {self.epoch + 1} must be {self.steps} "
                 f"finite numbers of at least 0, one a step, not {np.array2string(found, threshold=4, edgeitems=2)}"

@@ -250,7 +250,10 @@ def test_what_no_checkpoint_can_hold_is_refused_before_the_first_step(tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("multipliers", [1.0, [1.0], [math.nan] * 4, [-1.0] * 4, None])
+@pytest.mark.parametrize(
+    "multipliers",
+    [1.0, [1.0], [math.nan] * 4, [-1.0] * 4, [1, 1, math.inf, 1], [1, math.nan, 1, 1], [1, 1, -1, 1], None],
+)
 def test_multipliers_that_cannot_be_are_refused_by_name(multipliers):
     class Wrong(Schedule):
         def multipliers(self, epoch, epochs, steps, losses):

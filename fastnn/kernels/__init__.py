@@ -6,6 +6,7 @@ warm() -> (seconds, compiled)
     Make the kernels ready: how long it took, and whether anything was compiled (not found in a cache).
 """
 
+import functools
 import importlib
 from types import ModuleType
 
@@ -15,6 +16,7 @@ KERNELS = ("predict", "score", "gradients", "train")
 BACKENDS = {"fused": "fastnn.kernels.fused", "reference": "fastnn.kernels.reference"}
 
 
+@functools.cache
 def backend(name: str) -> ModuleType:
     """The module that holds the kernels of a backend; imported here, so that Numba loads only where it is used.
 

@@ -178,6 +178,7 @@ class Plan:
     apart: Apart | None
     replicas: Any  # kernels/replicas.py
     at_words: int
+    at_places: int
     kept: list[np.ndarray]  # alive as long as the plan
     given: list[np.ndarray]  # alive for a call
 
@@ -352,6 +353,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
         None,
         None,
         words.ctypes.data,
+        group_places.ctypes.data,
         [],
         [],
     )
@@ -408,7 +410,7 @@ def _fill_in(plan: Plan, job: Job) -> None:
     seed = job.seed - (job.seed >> 63 << 64)  # as a word has it
     kept = parameters, *slots
     plan.words[: AT_FIRST_STATE_2 + 1] = [
-        *(*map(address_of, given), kind, listed, UPDATE_CODES[job.optimizer], seed, address_of(plan.places)),
+        *(*map(address_of, given), kind, listed, UPDATE_CODES[job.optimizer], seed, plan.at_places),
         *kept,
         *kept,
     ]

@@ -197,6 +197,8 @@ class Replicas:
     places: dict[int, np.ndarray]
     places_of_layers: dict[int, np.ndarray]
     kept: list[np.ndarray]
+    at_words: int
+    tables: tuple[bytes, bytes] | None = None
 
     @classmethod
     def of(cls, plan: Plan, job: Job, batch: int) -> "Replicas":
@@ -207,7 +209,7 @@ class Replicas:
         layers = np.zeros((job.threads, 2, *plan.layers.shape), np.int64)
         count = job.architecture.size - begin
         above = aligned_zeros(job.threads * 2 * slots * count).reshape(job.threads, 2, slots, count)
-        made = cls(words, layers, begin, above, {AT_LAYERS: _addresses(layers, 2)}, {}, [])
+        made = cls(words, layers, begin, above, {AT_LAYERS: _addresses(layers, 2)}, {}, [], words.ctypes.data)
         at = _addresses(above, 2)
         own = plan.layers[plan.layers[:, OFFSET] >= begin]
         made.places_of_layers[AT_W] = at[..., None] + FLOAT * (own[:, OFFSET] - begin)
@@ -261,13 +263,16 @@ class Replicas:
         flat = [values[self.begin :] for values in (job.parameters, *job.state)]
         for slot, values in enumerate(flat):
             self.above[:, 0, slot] = values
-        self.words[..., :JOB_WORDS], self.layers[...] = plan.words, plan.layers
-        for word, places in self.places.items():
-            self.words[..., word] = places
-        for word, places in self.places_of_layers.items():
-            self.layers[..., self.layers.shape[2] - places.shape[-1] :, word] = places
+        tables = plan.words.tobytes(), plan.layers.tobytes()
+        if tables != self.tables:
+            self.words[..., :JOB_WORDS], self.layers[...] = plan.words, plan.layers
+            for word, places in self.places.items():
+                self.words[..., word] = places
+            for word, places in self.places_of_layers.items():
+                self.layers[..., self.layers.shape[2] - places.shape[-1] :, word] = places
+            self.tables = tables
         self.words[..., STEPS_DONE] = 0
-        plan.words[AT_REPLICAS] = self.words.ctypes.data
+        plan.words[AT_REPLICAS] = self.at_words
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """What each thread does for itself: when, and that who was late, or interrupted, has the weights."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +179,18 @@ def test_a_gradient_after_training_is_of_the_weights_in_the_flat_buffer(settings
         fused.train(job, np.arange(4 * batch), 0, 0, np.full((3, 3), [0.01, 0.0, 0.0]))
     one, two = (fused.gradients(job, np.arange(batch))[1] for job in jobs)
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("settings", [HALVES, PIECES])
+def test_the_next_call_may_have_other_examples(settings):
+    """As it has where each epoch augments them: the threads' tables tell where the last ones were."""
+    batch = settings["batch_size"]
+    jobs = [make_job(4 * batch, threads, **settings) for threads in (1, 2)]
+    for job in jobs:
+        for turn in range(2):
+            fused.train(job, np.arange(4 * batch), turn, 0, np.full((4, 3), [0.01, 0.0, 0.0]))
+            job.examples = replace(job.examples, X=np.flipud(job.examples.X).copy())
+    np.testing.assert_array_equal(jobs[0].parameters, jobs[1].parameters)
 
 
 @pytest.mark.parametrize("settings", [HALVES, PIECES])
