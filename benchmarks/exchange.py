@@ -23,6 +23,7 @@ from fastnn.kernels.plan import (
     OF_LAYER,
     OF_PANELS,
     OUTPUTS,
+    PAIRS_BELOW,
     PIECES,
     SCATTERED,
     SPARSE,
@@ -30,7 +31,8 @@ from fastnn.kernels.plan import (
     granules_of,
 )
 from fastnn.kernels.replicas import pay
-from fastnn.kernels.share import ROWS, SAMPLES, TRAIN, UNITS, by_units, granules
+from fastnn.kernels.share import BELOW, ROWS, SAMPLES, TRAIN, UNITS, by_units, granules
+from fastnn.kernels.simd import WIDTH
 from fastnn.layers import LANES as PANEL
 from fastnn.training import Fit
 
@@ -41,7 +43,7 @@ class Exchange:
     Attributes
     ----------
     counts : dict
-        The granules of each kind of phase (UNITS, SAMPLES, ROWS) that a step has.
+        The granules of each kind of phase (UNITS, SAMPLES, BELOW, ROWS) that a step has.
     by_units : bool
         Whether threads share the units of the first layer; or, where a step is one phase, its columns.
     """
@@ -60,6 +62,8 @@ class Exchange:
                            ROWS: int(plan.words[GRANULES])}  # fmt: skip
             if self.by_units:
                 self.counts[UNITS] = groups * (1 if plan.words[SPARSE] else HALVES)
+                if plan.words[PAIRS_BELOW]:
+                    self.counts[BELOW] = int(plan.words[PAIRS_BELOW])
         self._rows, _ = granules_of(self.widths, threads, 0 if pieces else groups, bool(plan.words[SCATTERED]))
 
     def lines(self) -> dict[int, float]:
@@ -68,7 +72,7 @@ class Exchange:
         return {kind: float(np.mean([each[kind] for each in found])) for kind in sorted(self.counts)}
 
     def _share(self, kind: int, thread: int) -> range:
-        count = self.counts[kind]
+        count = self.counts.get(kind, 0)
         return range(count * thread // self.threads, count * (thread + 1) // self.threads)
 
     def _taken_over(self, thread: int) -> dict[int, int]:
@@ -90,7 +94,7 @@ class Exchange:
             return {ROWS: others * panels_of(self.widths[1]) * self.batch}
         rows = self._rows[self._share(ROWS, thread)]
         samples, made = self._samples(thread), self._first_outputs(thread)
-        weights, formed = [], 0
+        mine, weights, formed, came = self._own_deltas(thread), [], 0, 0
         for layer, (below, above) in enumerate(pairwise(self.widths)):
             others = np.ones((below + 1, panels_of(above)), bool)
             inputs, deltas = np.zeros(panels_of(below), bool), np.zeros(panels_of(above), bool)
@@ -103,10 +107,16 @@ class Exchange:
             if layer == 0 and (UNITS in self.counts or self.words[SPARSE]):  # each has its inputs for itself
                 inputs[:] = False
             weights.append(int(others.sum()))
+            if layer < 2 and BELOW in self.counts:  # what the second layer's gradient needs came for those deltas
+                formed += 0 if layer else int((deltas & ~mine).sum()) * self.batch
+                theirs = others[:below][np.repeat(mine, PANEL)[:below]] if layer else others[:0]
+                came += int(theirs.sum()) + layer * panels_of(above) * int((~samples).sum())
+                continue
             formed += int(inputs.sum() + deltas.sum()) * int((~samples).sum())
         if UNITS not in self.counts:
             return {SAMPLES: sum(weights), ROWS: formed}
-        return {UNITS: weights[0], SAMPLES: int((~made[:, samples]).sum()) + sum(weights[1:]), ROWS: formed}
+        z = int((~made[:, samples]).sum())
+        return {UNITS: weights[0], SAMPLES: z + sum(weights[1:]), BELOW: came, ROWS: formed}
 
     def _of_a_piece(self, rows: np.ndarray) -> int:
         """The lines that some granules of a piece's gradient fill."""
@@ -123,6 +133,12 @@ class Exchange:
         mine, count = np.zeros(self.batch, bool), self.counts[SAMPLES]
         for number in self._share(SAMPLES, thread):
             mine[self.batch * number // count : self.batch * (number + 1) // count] = True
+        return mine
+
+    def _own_deltas(self, thread: int) -> np.ndarray:
+        """Of which panels of the first layer it makes the deltas of all samples (panels,)."""
+        mine, pairs = np.zeros(panels_of(self.widths[1]), bool), self._share(BELOW, thread)
+        mine[WIDTH * pairs.start : WIDTH * pairs.stop] = True
         return mine
 
     def _first_outputs(self, thread: int) -> np.ndarray:

@@ -50,10 +50,10 @@ REPEATED = 2**17
 # 256 [26, 1.00] and 512 [52, 1.10]; 64-100-100-4, batch 512 [81, 1.07].
 UPDATED = 2**15
 
-# Deltas of a first layer whose units threads share, up to which who has the units makes them too: so neither they nor
-# what the units were go from core to core. More of them do not stay in a second-level cache. Epochs on two threads, by
-# those in which who has the samples made them: batch 100, 784-256-128-64-10 0.98, 784-300-10 0.98 and on dense input
-# 0.985; but 784-800-800-10, batch 256, 1.02 (an AMD server).
+# Deltas of a first layer of ReLUs, whose units threads share, up to which who has the units makes them too: so neither
+# they nor what the units were go from core to core. More of them do not stay in a second-level cache. Epochs on two
+# threads, by those in which who has the samples made them: batch 100, 784-256-128-64-10 0.98, 784-300-10 0.98 and on
+# dense input 0.985; but 784-800-800-10, batch 256, 1.02 (an AMD server).
 KEPT_DELTAS = 2**17
 
 LIST_ROOM = 2**26  # values that a thread lists at most: 512 MiB, and as much again by columns

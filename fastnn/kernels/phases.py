@@ -331,7 +331,7 @@ def over_samples(job, thread, mode, first, last, begin, end, epoch, weight, at_o
 def over_below(job, thread, first, last, size):  # type: ignore[no-untyped-def]
     """The deltas of the first layer for granules first..last of its units, WIDTH panels each, of all samples.
 
-    Who has made these units has what they were, and needs their deltas: neither goes to another core.
+    Who has made these units, ReLUs, has what they were, and needs their deltas: neither goes to another core.
     """
     w, below, scratch = layer_of(job, 1), layer_of(job, 0), scratch_of(job, thread)
     for start in range(0, size, BLOCK):

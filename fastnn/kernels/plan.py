@@ -32,7 +32,7 @@ from fastnn.rng import drop_threshold
 
 # ---------------------------------------------------------------- the tables
 
-_place, JOB_WORDS = count(), 57
+_place, JOB_WORDS = count(), 58
 # The job's words. AT_: an address; 0 where there is nothing. Those up to AT_FIRST_STATE_2 may differ from call to call.
 (
     AT_X,  # of lists their values, float32; then int32 columns, and int64 starts (N + 1,)
@@ -63,6 +63,7 @@ _place, JOB_WORDS = count(), 57
     SCATTERED,  # whether its gradient is summed sample by sample
     IN_PLACE,  # and, where it descends the gradient, right onto W
     GROUPS,  # of the first layer's panels, which threads, if there are as many, share out; 0: they share out samples
+    PAIRS_BELOW,  # WIDTH panels each, of the first layer, whose deltas who shares out its units makes; 0: by samples
     ROOM,  # values that the lists of a batch can hold
     AT_EDGES,  # int64 (BLOCKS + 1,): the columns at which blocks of columns begin
     BLOCKS,  # where the gradient is scattered, two: halves, whose sums are kept apart
@@ -371,6 +372,9 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     words[[LAYERS, AT_LAYERS, JUMP, AT_NUMBERS]] = layers, table.ctypes.data, jump, plan.numbers.ctypes.data
     words[[AT_BARRIER, AT_SCALE, AT_SHIFT]] = state.ctypes.data, scale.ctypes.data, shift.ctypes.data
     words[[SPARSE, SCATTERED, IN_PLACE]] = is_sparse, scattered, scattered and batch <= cost.IN_PLACE
+    pairs = -(-int(table[0, PANELS]) // WIDTH)
+    kept = table[0, RECTIFIED] and not scattered and pairs >= 2 * threads  # no factors come from who has the samples
+    words[PAIRS_BELOW] = pairs if kept and batch * widths[1] <= cost.KEPT_DELTAS else 0
     words[FAR] = batch > cost.FAR and IN_TWO_WAYS > 0
     words[[ROOM, BLOCKS, GROUPS, GRANULES, SQUARES]] = most, blocks, groups, len(granules), squares_of
     row_bytes = widths[0] * (1 if input_of(examples.X) == BYTES else 4)

@@ -265,6 +265,7 @@ class Replicas:
             self.above[:, 0, slot] = values
         tables = plan.words.tobytes(), plan.layers.tobytes()
         if tables != self.tables:
+            self.tables = None  # should an interrupt leave them half written
             self.words[..., :JOB_WORDS], self.layers[...] = plan.words, plan.layers
             for word, places in self.places.items():
                 self.words[..., word] = places

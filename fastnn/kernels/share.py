@@ -4,10 +4,8 @@
 """
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.cost import KEPT_DELTAS
 from fastnn.kernels.plan import (
     AT_GRANULES,
-    AT_LAYERS,
     AT_NUMBERS,
     AT_REPLICAS,
     BLOCK,
@@ -18,13 +16,11 @@ from fastnn.kernels.plan import (
     GRANULES,
     GROUPS,
     HALVES,
-    LAYERS,
-    OUTPUTS,
-    PANELS,
+    PAIRS_BELOW,
     PIECES,
     SPARSE,
 )
-from fastnn.kernels.simd import WIDTH, doubles, words
+from fastnn.kernels.simd import doubles, words
 
 WORD = 8  # bytes
 
@@ -62,9 +58,7 @@ def granules(job, kind, mode, size, threads):  # type: ignore[no-untyped-def]
     if kind == UNITS:
         return job[GROUPS] * (1 if job[SPARSE] else HALVES) if by_units(job, mode, threads) else 0
     if kind == BELOW:
-        w = words(job[AT_LAYERS])  # of the first layer
-        pays = job[LAYERS] > 1 and size * w[OUTPUTS] <= KEPT_DELTAS
-        return (w[PANELS] + WIDTH - 1) // WIDTH if pays and by_units(job, mode, threads) else 0
+        return job[PAIRS_BELOW] if by_units(job, mode, threads) else 0
     if kind == SAMPLES and mode >= GRADIENT and job[PIECES]:
         return job[PIECES]
     if kind == SAMPLES:

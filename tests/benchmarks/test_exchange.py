@@ -8,7 +8,8 @@ from benchmarks.exchange import Exchange
 from benchmarks.limits import AllByOne
 from fastnn.kernels import cost
 from fastnn.kernels.barrier import DONE, EACH, GONE
-from fastnn.kernels.share import ROWS, SAMPLES, UNITS
+from fastnn.kernels.share import BELOW, ROWS, SAMPLES, UNITS
+from fastnn.kernels.simd import WIDTH
 
 
 def trained(sizes, batch, threads, density=1.0, kind=Training):
@@ -47,6 +48,16 @@ def test_by_units_of_a_sparse_layer(monkeypatch):
     z, weights = 5, 31 / 2
     # deltas of the other's samples: in its panel of the first layer; and in the second, with that granule's inputs
     assert found.lines() == {UNITS: 0, SAMPLES: z + weights, ROWS: 5 + 5 + 5}
+
+
+def test_deltas_of_a_layer_whose_units_are_shared():
+    """784-128-10: each thread has four of eight panels, with their deltas and the rows of weights above, and 5 samples.
+
+    It takes over the others' Z of its samples, half of the weights above, and deltas of the outputs of others' samples.
+    """
+    found = exchange((784, 128, 10), 10, 2, 0.2)
+    assert found.counts[BELOW] == -(-8 // WIDTH)
+    assert found.lines() == {UNITS: 0, SAMPLES: 4 * 5 + 129 / 2, BELOW: 5, ROWS: 0}
 
 
 def test_by_units_of_a_dense_layer_with_a_panel_that_both_have():

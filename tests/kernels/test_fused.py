@@ -9,7 +9,7 @@ from fastnn.data.compressed import Compressed
 from fastnn.kernels import fused, reference, team
 from fastnn.kernels.cost import SCATTERED_PANELS
 from fastnn.kernels.job import Examples, Job
-from fastnn.kernels.plan import SPARSE
+from fastnn.kernels.plan import PAIRS_BELOW, SPARSE, prepare
 from fastnn.layers import Architecture, Dense, Dropout, Input, aligned_zeros
 
 WIDE = [Input(40, 1 / 255), Dense(33, "gelu"), Dropout(0.3), Dense(18, "relu"), Dropout(0.5), Dense(5, "softmax")]
@@ -67,6 +67,19 @@ def test_no_bit_depends_on_the_number_of_threads(threads, settings):
     assert one[0] == many[0]
     np.testing.assert_array_equal(one[1], many[1])
     np.testing.assert_array_equal(one[2], many[2])
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"sparse": False}, {"batch_size": 140}], ids=str)
+@pytest.mark.parametrize("units", [256, 250, 231])  # 16 panels, an incomplete one, and an odd number of them
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_no_bit_depends_on_who_makes_the_deltas_of_the_first_layer(threads, units, settings):
+    layers = [Input(40, 1 / 255), Dense(units, "relu"), Dense(20, "relu"), Dense(5, "softmax")]
+    settings = {"layers": layers, "samples": 300} | settings
+    one, many = trained(1, **settings), trained(threads, **settings)
+    assert one[0] == many[0]
+    np.testing.assert_array_equal(one[1], many[1])
+    job = make_job(threads=threads, **{"batch_size": 16} | settings)
+    assert prepare(job, job.batch_size, False).words[PAIRS_BELOW]
 
 
 def test_the_same_run_twice_gives_the_same_bits():

@@ -4,36 +4,27 @@ import numpy as np
 import pytest
 
 from fastnn.kernels import cost, plan
-from fastnn.kernels.compiling import kernel
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
-    AT_LAYERS,
     BEGIN,
     END,
     FINEST,
     FIRST_SQUARE,
     FROM_PANEL,
-    GROUPS,
     JOB_WORDS,
-    LAYER_WORDS,
-    LAYERS,
     OF_LAYER,
     OF_PANELS,
-    OUTPUTS,
+    PAIRS_BELOW,
     PIECES,
     granules_of,
     groups_of,
+    prepare,
 )
-from fastnn.kernels.share import BELOW, GRADIENT, SAMPLES, SCORE, TRAIN, granules
-from fastnn.kernels.simd import WIDTH, words
-from fastnn.layers import LANES
-
-
-@kernel(False)
-def granules_below(at_job, mode, size, threads):
-    return granules(words(at_job), BELOW, mode, size, threads)
-
+from fastnn.kernels.share import SAMPLES, SCORE, TRAIN, granules
+from fastnn.kernels.simd import WIDTH
+from fastnn.layers import LANES, Dense, Dropout, Input
+from tests.kernels.test_fused import make_job
 
 WIDTHS, PANELS = (784, 300, 16, 1, 10), (19, 1, 1, 1)
 
@@ -97,13 +88,15 @@ def test_pieces_of_a_batch_do_not_depend_on_threads():
 
 
 @pytest.mark.parametrize(
-    ("mode", "threads", "layers", "units", "taken"),
-    [(TRAIN, 2, 2, 300, True), (GRADIENT, 4, 3, 300, True), (SCORE, 2, 2, 300, False), (TRAIN, 1, 2, 300, False),
-     (TRAIN, 5, 2, 300, False), (TRAIN, 2, 1, 300, False), (TRAIN, 2, 2, 1311, False)],
+    ("units", "batch", "settings", "taken"),
+    [(300, 100, {}, True), (300, 436, {}, True), (300, 437, {}, False), (300, 100, {"threads": 6}, False),
+     (300, 100, {"activation": "tanh"}, False), (300, 100, {"dropout": True}, False), (32, 100, {}, False)],
 )  # fmt: skip
-def test_deltas_are_made_by_units_where_threads_share_these_and_few_are_exchanged(mode, threads, layers, units, taken):
-    """With four groups of units and batches of 100: 1310 units are within 2**17 deltas, 1311 beyond."""
-    job, first = np.zeros(JOB_WORDS, np.int64), np.zeros(LAYER_WORDS, np.int64)
-    first[[OUTPUTS, plan.PANELS]] = units, -(-units // LANES)
-    job[[AT_LAYERS, LAYERS, GROUPS]] = first.ctypes.data, layers, 4
-    assert granules_below(job.ctypes.data, mode, 100, threads) == (-(-units // (WIDTH * LANES)) if taken else 0)
+def test_deltas_are_made_by_units_where_these_tell_the_factors_and_few_are_exchanged(units, batch, settings, taken):
+    """437 samples of 300 units are more than 2**17; so few panels as 32 units have would leave threads idle."""
+    threads, activation = settings.get("threads", 2), settings.get("activation", "relu")
+    behind = [Dropout(0.5)] if "dropout" in settings else []
+    layers = [Input(40, 1 / 255), Dense(units, activation), *behind, Dense(5, "softmax")]
+    job = make_job(threads=threads, layers=layers, batch_size=batch, samples=batch)
+    pairs = prepare(job, batch, False).words[PAIRS_BELOW]
+    assert pairs == (-(-units // (WIDTH * LANES)) if taken else 0)
