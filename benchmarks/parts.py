@@ -61,7 +61,7 @@ def _narrow_inputs(job, scratch, size, at_order, at_steps):  # type: ignore[no-u
 def _narrow_forward(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
     for piece in range(job[PIECES]):
         here, there = narrow.samples_of(job, piece, size)
-        narrow.forward(job, here, there, at_order, size, NOTHING, scratch)
+        narrow.forward(job, here, there, at_order, size, NOTHING)
 
 
 @part
@@ -75,7 +75,7 @@ def _narrow_outputs(job, scratch, size, at_order, at_steps):  # type: ignore[no-
 def _narrow_backward(job, scratch, size, at_order, at_steps):  # type: ignore[no-untyped-def]
     for piece in range(job[PIECES]):
         here, there = narrow.samples_of(job, piece, size)
-        narrow.backward(job, here, there, scratch)
+        narrow.backward(job, here, there)
 
 
 @part

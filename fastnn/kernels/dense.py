@@ -23,7 +23,6 @@ from fastnn.kernels.plan import (
     PANEL_STEP,
     PANELS,
     RECTIFIED,
-    ROW,
     ROW_STEP,
     STRIDE,
     TILE,
@@ -80,6 +79,12 @@ def tiles_of(rows, panels, wide):  # type: ignore[no-untyped-def]
     """How many tiles `rows` rows of some panels take: of two panels, a tile has no more than `wide` of them."""
     most = TILE_ROWS if panels == 1 else wide
     return (rows + most - 1) // most
+
+
+@part
+def part_of(count, parts):  # type: ignore[no-untyped-def]
+    """What each of some parts takes, but for the last, which may have less."""
+    return (count + parts - 1) // parts
 
 
 @part
@@ -162,7 +167,6 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
     told_by, told = (w[AT_INPUTS], F(0)) if below[RECTIFIED] else (below[AT_DELTAS], NONE)
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
     samples = last - first
-    clear(scratch[ROW], PANEL)
     for p in range(begin, end, WIDTH):
         panels = min(WIDTH, end - p)
         tiles = tiles_of(samples, panels, WIDE_ROWS)
@@ -184,7 +188,7 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
                         fetch_panel(TO_READ, w[AT_W] + FLOAT * place, stride, min(PANEL, inputs - k))
                 i, stop = samples * tile // tiles, samples * (tile + 1) // tiles
                 sums = scratch[TILE] + FLOAT * PANEL * i
-                start, apart, start_jump, out, out_jump = scratch[ROW], 0, 0, sums, PANEL * BLOCK
+                start, apart, start_jump, out, out_jump = np.int64(0), 0, 0, sums, PANEL * BLOCK
                 if o > 0:
                     start, apart, start_jump = sums, PANEL, PANEL * BLOCK
                 factors, least = np.int64(0), NONE
@@ -204,17 +208,15 @@ def products(at_rows, at_panels, jump, first, samples, k, end, p, panels, fresh,
     floats apart, and those of `panels` panels, no more than WIDTH, `across`. Unless they are `fresh`, they are added
     to what stands there.
     """
-    clear(scratch[ROW], np.int64(PANEL))
-    start, start_step, start_across = (scratch[ROW], np.int64(0), np.int64(0)) if fresh else (out, step, across)
-    tiles = tiles_of(end - k, panels, WIDE_UNITS)
+    start, start_step, start_across = (np.int64(0), np.int64(0), np.int64(0)) if fresh else (out, step, across)
+    height = part_of(end - k, tiles_of(end - k, panels, WIDE_UNITS))
     for i in range(0, samples, AT_ONCE):
         left = at_rows + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
-        right = at_panels + FLOAT * (p * jump + PANEL * (first + i))
-        for tile in range(tiles):
-            row, stop = (end - k) * tile // tiles, (end - k) * (tile + 1) // tiles
-            tile_by_units(tile_size(stop - row, panels), left + FLOAT * row, right, jump, min(AT_ONCE, samples - i),
-                          start + FLOAT * start_step * row, start_step, start_across, out + FLOAT * step * row, step,
-                          across)  # fmt: skip
+        right, depth = at_panels + FLOAT * (p * jump + PANEL * (first + i)), min(AT_ONCE, samples - i)
+        for row in range(0, end - k, height):
+            size = tile_size(min(height, end - k - row), panels)
+            tile_by_units(size, left + FLOAT * row, right, jump, depth, start + FLOAT * start_step * row, start_step,
+                          start_across, out + FLOAT * step * row, step, across)  # fmt: skip
         start, start_step, start_across = out, step, across
 
 
@@ -222,8 +224,7 @@ def products(at_rows, at_panels, jump, first, samples, k, end, p, panels, fresh,
 def descend(w, inputs, jump, samples, k, p, panels, rate, scratch):  # type: ignore[no-untyped-def]
     """Take `rate` times the gradient, summed over all `samples`, from W: rows k..k + 16, and `panels` panels from p."""
     last = (samples - 1) // AT_ONCE * AT_ONCE  # the samples before, which come in tiles of their own
-    start, step = scratch[ROW], np.int64(0)  # the sums that it starts from
-    clear(start, np.int64(PANEL))
+    start, step = np.int64(0), np.int64(0)  # the sums that it starts from, if any
     if last:
         start, step = scratch[TILE], np.int64(PANEL)
         products(inputs, w[AT_DELTAS], jump, np.int64(0), last, k, k + PANEL, p, panels, np.bool_(True), start,

@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.kernels import dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.cost import DELTA_BYTES
-from fastnn.kernels.panels import TO_READ, TO_WRITE, fetch_panel, transpose_panel
+from fastnn.kernels.panels import TO_READ, fetch_panel, transpose_panel
 from fastnn.kernels.phases import FLOAT, LINE, WORD, inputs_of, layer_of, over_samples, scratch_of
 from fastnn.kernels.plan import (
     APPLY_BEGIN,
@@ -185,8 +185,6 @@ def add_gradient(job, layer, first, samples, sums, fresh, scratch):  # type: ign
         end = min(k + PANEL, rows)
         for p in range(0, panels, WIDTH):
             out, several = at + FLOAT * (step * k + across * p), min(WIDTH, panels - p)
-            for q in range(several):
-                fetch_panel(TO_WRITE, out + FLOAT * across * q, step, end - k)
             dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across,
                            scratch)  # fmt: skip
 
