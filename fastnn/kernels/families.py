@@ -5,6 +5,7 @@ more. So a part has stand-ins for the functions of families, and the functions t
 where the linker puts them in the stand-ins' places: `whole` sees to it.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ def _take_over(library: Any) -> None:
     optimize = library._optimize_final_module
 
     def take_over() -> None:
+        gc.collect()  # Numba's remains of all parts go before LLVM needs as much: 364 MiB at most, and 329 so
         for function in library._final_module.functions:
             linked = function.linkage == binding.Linkage.linkonce_odr or function.name.startswith(_START)
             if linked and not function.is_declaration:
