@@ -82,12 +82,6 @@ def tiles_of(rows, panels, wide):  # type: ignore[no-untyped-def]
 
 
 @part
-def part_of(count, parts):  # type: ignore[no-untyped-def]
-    """What each of some parts takes, but for the last, which may have less."""
-    return (count + parts - 1) // parts
-
-
-@part
 def packed(scratch, q):  # type: ignore[no-untyped-def]
     """Where panel q of a tile's weights is copied to."""
     return scratch[PACKED] + FLOAT * PANEL * DEPTH * q
@@ -201,7 +195,7 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
 
 
 @part
-def products(at_rows, at_panels, jump, first, samples, k, end, p, panels, fresh, out, step, across, scratch):  # type: ignore[no-untyped-def]
+def products(at_rows, at_panels, jump, first, samples, k, end, p, panels, fresh, out, step, across):  # type: ignore[no-untyped-def]
     """Sums over `samples` samples from `first` on: of units k..end at `at_rows` times panels from p at `at_panels`.
 
     Of inputs and deltas that is a part of the gradient. The rows are all in one panel; at `out` they are `step`
@@ -209,7 +203,8 @@ def products(at_rows, at_panels, jump, first, samples, k, end, p, panels, fresh,
     to what stands there.
     """
     start, start_step, start_across = (np.int64(0), np.int64(0), np.int64(0)) if fresh else (out, step, across)
-    height = part_of(end - k, tiles_of(end - k, panels, WIDE_UNITS))
+    tiles = tiles_of(end - k, panels, WIDE_UNITS)
+    height = (end - k + tiles - 1) // tiles  # found once; the last tile may be lower
     for i in range(0, samples, AT_ONCE):
         left = at_rows + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
         right, depth = at_panels + FLOAT * (p * jump + PANEL * (first + i)), min(AT_ONCE, samples - i)
@@ -228,7 +223,7 @@ def descend(w, inputs, jump, samples, k, p, panels, rate, scratch):  # type: ign
     if last:
         start, step = scratch[TILE], np.int64(PANEL)
         products(inputs, w[AT_DELTAS], jump, np.int64(0), last, k, k + PANEL, p, panels, np.bool_(True), start,
-                 step, np.int64(PANEL * PANEL), scratch)  # fmt: skip
+                 step, np.int64(PANEL * PANEL))  # fmt: skip
     tiles = tiles_of(np.int64(PANEL), panels, WIDE_UNITS)
     for row in range(0, PANEL, PANEL // tiles):
         left = inputs + FLOAT * (k // PANEL * jump + PANEL * last + row)

@@ -185,8 +185,7 @@ def add_gradient(job, layer, first, samples, sums, fresh, scratch):  # type: ign
         end = min(k + PANEL, rows)
         for p in range(0, panels, WIDTH):
             out, several = at + FLOAT * (step * k + across * p), min(WIDTH, panels - p)
-            dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across,
-                           scratch)  # fmt: skip
+            dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across)
 
 
 @part
@@ -304,7 +303,7 @@ def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type:
                     dense.descend(w, inputs, job[JUMP], size, k, p, panels, F(hyper[RATE]), scratch)
                     continue
                 dense.products(inputs, w[AT_DELTAS], job[JUMP], np.int64(0), size, k, k + rows, p, panels,
-                               np.bool_(True), scratch[TILE], np.int64(PANEL), PANEL * rows, scratch)  # fmt: skip
+                               np.bool_(True), scratch[TILE], np.int64(PANEL), PANEL * rows)  # fmt: skip
             for q in range(parts):
                 g = scratch[TILE] + FLOAT * n * rows * q
                 if layer == 0 and job[GROUPS] and not job[PIECES]:  # a group is one panel here

@@ -104,7 +104,7 @@ def make_gradient(stamp: int, cache: bool) -> Any:
                 for p in range(0, w[PANELS], WIDTH):
                     end, panels, out = min(k + PANEL, w[INPUTS]), min(WIDTH, w[PANELS] - p), scratch[TILE]
                     dense.products(w[AT_INPUTS], w[AT_DELTAS], job[JUMP], np.int64(0), samples, k, end, p, panels,
-                                   np.bool_(True), out, np.int64(PANEL), PANEL * (end - k), scratch)  # fmt: skip
+                                   np.bool_(True), out, np.int64(PANEL), PANEL * (end - k))  # fmt: skip
         return stamp
 
     return run

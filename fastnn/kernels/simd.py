@@ -99,8 +99,8 @@ def _starts(b: Any, at_start: Any, pointers: list[Any]) -> list[Any]:
     """The vectors that a tile's sums start from: zeros, if there is no address of any.
 
     A vector that is read right behind stores of its parts waits until they, and all stores before them, have reached
-    the cache. With a row of zeros, cleared before each call, epochs of 24-8-2 and 32-64-64-4 on two threads took 4 and
-    2% longer, of 784-300-10 on dense input 1.6.
+    the cache. With a row of zeros, cleared before each call, epochs of 24-8-2 on two threads took 4% longer, and of
+    784-300-10 on dense input 1.6.
     """
     before, zero = b.block, ir.Constant(VECTOR, None)
     with b.if_then(b.icmp_unsigned("!=", at_start, ir.Constant(at_start.type, None))):
@@ -240,8 +240,9 @@ few_by_samples = family(_BY_SAMPLES, _FEW, _tile_by_samples)
 few_by_units = family(_BY_UNITS, _FEW, _tile_by_units)
 
 # (size, a, d, jump, depth, start, step, start_jump, w, stride, across, rate): of 16 units by a panel, where that is one
-# tile, or of WIDE_UNITS by two, the step of gradient descent at once: w[m * stride] -= rate * (start[m * step] + sum
-# over i < depth of a[i, m] * d[i]). Epochs of 784-256-128-64-10, batch 100, on two threads: 163 ms, so 157.
+# tile, or of WIDE_UNITS by two, the step of gradient descent at once: w[m * stride] -= rate * (start[m * step], if
+# there is a start, + sum over i < depth of a[i, m] * d[i]). Epochs of 784-256-128-64-10, batch 100, on two threads: 163
+# ms, so 157.
 _DESCENDING = [PANEL] * (TILE_ROWS == PANEL) + [PANEL + WIDE_UNITS] * (WIDTH > 1)
 tile_descent = family("at_a at_d jump depth at_start step start_jump at_w stride across x_rate", _DESCENDING,
                       _tile_descent)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Dense tiles of each size, one panel wide and two, against NumPy: every stride is another, and sums have a start."""
+"""Dense tiles of each size, one panel wide and two, against NumPy: every stride is another; with a start or none."""
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from fastnn.kernels.simd import (
 from fastnn.layers import LANES as PANEL
 
 DEPTHS = [1, 16, 37]
+STARTED = pytest.mark.parametrize("started", [True, False])
 ROOM = 2**13
 
 
@@ -64,6 +65,14 @@ def rows_at(buffer, rows, step, panels, jump):
     return np.lib.stride_tricks.as_strided(buffer, shape, (4 * jump, 4 * step, 4))
 
 
+def addresses(*arrays, started=True):
+    """Where arrays begin, the third of which is a start; 0 for it if there is none. It then is zeros, for NumPy."""
+    found = [array.ctypes.data for array in arrays]
+    if not started:
+        arrays[2][:] = found[2] = 0
+    return found
+
+
 def close(found, expected, depth):
     # sums of depth + 1 terms below 1, each rounded by half a unit in the last place of at most depth + 1
     np.testing.assert_allclose(found, expected, rtol=0, atol=2.0**-24 * (depth + 1) ** 2)
@@ -81,11 +90,12 @@ FETCHING = [(FETCHING_ROWS + more, WIDTH) for more in range(2)]
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("kind", ["samples", "fetching"])
 @pytest.mark.parametrize("least", [-np.inf, 3.0])
-def test_tiles_by_samples(run, memory, kind, least, depth):
+@STARTED
+def test_tiles_by_samples(run, memory, kind, least, depth, started):
     for rows, panels in sizes(WIDE_ROWS) if kind == "samples" else FETCHING:
         a, w, start, c = (array.copy() for array in memory)
         jump, stride, across, step, start_jump, c_jump = 400, 48, 2000, 19, 700, 900
-        at = [array.ctypes.data for array in (a, w, start, c)]
+        at = addresses(a, w, start, c, started=started)
         run(kind, rows, panels, at[0], jump, at[1], stride, across, depth, at[2], step, start_jump, at[3], c_jump, 0,
             np.float32(least))  # fmt: skip
         k = np.arange(depth)
@@ -99,7 +109,8 @@ def test_tiles_by_samples(run, memory, kind, least, depth):
 
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("rectified", [True, False])
-def test_factors_on_the_way_back(run, memory, rectified, in_place):
+@STARTED
+def test_factors_on_the_way_back(run, memory, rectified, in_place, started):
     for rows, panels in sizes(WIDE_ROWS):
         a, w, start, c = (array.copy() for array in memory)
         factors = c if in_place else start.copy()
@@ -107,7 +118,7 @@ def test_factors_on_the_way_back(run, memory, rectified, in_place):
         factors[::7] = 0
         before, depth, c_jump = rows_at(factors, rows, PANEL, panels, 900).copy(), 37, 900
         others = c.copy()
-        at = [array.ctypes.data for array in (a, w, start, c)]
+        at = addresses(a, w, start, c, started=started)
         run("samples", rows, panels, at[0], 400, at[1], 48, 2000, depth, at[2], 19, 700, at[3], c_jump,
             factors.ctypes.data, np.float32(0 if rectified else -np.inf))  # fmt: skip
         k = np.arange(depth)
@@ -131,10 +142,11 @@ def test_a_tile_hides_no_nan(run, memory, factors):
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_tiles_by_units(run, memory, depth):
+@STARTED
+def test_tiles_by_units(run, memory, depth, started):
     for rows, panels in sizes(WIDE_UNITS):
         a, d, start, c = (array.copy() for array in memory)
-        at = [array.ctypes.data for array in (a, d, start, c)]
+        at = addresses(a, d, start, c, started=started)
         jump, step, start_jump, c_step, c_jump = 1000, 19, 700, 33, 900
         run("units", rows, panels, at[0], 0, at[1], c_step, jump, depth, at[2], step, start_jump, at[3], c_jump, 0,
             np.float32(0))  # fmt: skip
@@ -168,10 +180,11 @@ def test_sums_in_lanes(run_lanes, memory, outputs):
 @pytest.mark.skipif(TILE_ROWS < PANEL, reason="no tile has a whole panel of units")
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("panels", range(1, WIDTH + 1))
-def test_tiles_that_descend(run, memory, panels, depth):
+@STARTED
+def test_tiles_that_descend(run, memory, panels, depth, started):
     rows, rate = PANEL if panels == 1 else WIDE_UNITS, 0.25
     a, d, start, w = (array.copy() for array in memory)
-    at = [array.ctypes.data for array in (a, d, start, w)]
+    at = addresses(a, d, start, w, started=started)
     jump, step, start_jump, stride, across = 1000, 21, 500, 50, 3000
     run("descent", rows, panels, at[0], 0, at[1], stride, jump, depth, at[2], step, start_jump, at[3], across, 0,
         np.float32(rate))  # fmt: skip
