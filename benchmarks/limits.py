@@ -1,10 +1,11 @@
 """What limits the nets of the contest: ``python -m benchmarks.limits`` (two minutes; an idle machine).
 
-For each net: the vectors of multiply-adds that a step cannot do without, and the cycles that it takes on one thread and
-on all, a cycle being the time in which a core does one such vector. Then how many times as fast as its best peer in the
-stored contest the net is on one thread, on all, would be on all if no more was lost than what is known (below), or
-nothing at all, and could be at most, if a step was nothing but its useful multiply-adds. (In the contest it takes as
-many threads as are faster.)
+For each net: the vectors of useful multiply-adds of a step, and the cycles that it takes on one thread and on all, a
+cycle being the time in which a core does one such vector. Those by zeros of hidden ReLUs are among the useful ones (see
+`useful_flops` in peers/work.py): where they are skipped, a step may take fewer cycles. Then how many times as fast as
+its best peer in the stored contest the net is on one thread, on all, would be on all if no more was lost than what is
+known (below), or nothing at all, and could be at most, if a step was nothing but its useful multiply-adds, and none
+skipped. (In the contest it takes as many threads as are faster.)
 
 What a step on all threads takes longer than its share of one thread's is lost. Known of that, each measured by itself:
 

@@ -2,7 +2,9 @@
 
 A kernel does some multiply-adds for each byte that it reads or writes. So it can be no faster than the multiply-adds
 allow (a flat roof), nor than its bytes come from where its data lie (a slanting one): the lower of the two is its own
-roof. Counted is useful work alone: no padding, and of sparse inputs the values that are not zero.
+roof. Counted is useful work alone: no padding; of sparse inputs, and of what bare tiles skip, the values that are not
+zero. But in whole steps and passes the zeros that hidden ReLUs make count, skipped or not, as they come and go with the
+weights: so these may come to more than their roof.
 
 A further kernel is one more row of `ROWS`.
 """
@@ -221,6 +223,26 @@ def _tile(name: str, threads: int) -> Work:
     return Work(probes.probe(name), operands, threads * flops, threads * 4.0 * floats, 4 * floats, tuple(kept))
 
 
+SAMPLES = 16  # of a tile that skips zeros: what it reads and writes stays in a first-level cache
+
+
+def _skipping(name: str, threads: int) -> Work:
+    """A bare tile that skips zeros, of a half of its left side. Bytes: both sides read, the sums written, each once."""
+    count, bits, width = SAMPLES, probes.BITS, probes.PANEL * probes.ABREAST
+    kept, operands, values = [], [], 0
+    rng = np.random.default_rng(0)
+    for _ in range(threads):
+        sides = [aligned_zeros(size) for size in (count * bits, width * bits, count * width)]
+        for side in sides[:2]:
+            side[:] = rng.normal(size=side.size)
+        sides[0][rng.random(sides[0].size) < 0.5] = 0
+        values += int(np.count_nonzero(sides[0]))
+        kept.append(sides)
+        operands.append((*(int(side.ctypes.data) for side in sides), count))
+    floats = sum(map(len, kept[0]))
+    return Work(probes.probe(name), operands, 2.0 * values * width, threads * 4.0 * floats, 4 * floats, tuple(kept))
+
+
 # ---------------------------------------------------------------- the table
 
 MNIST, DENSE = Shape((784, 300, 10), 100, 0.19), Shape((784, 300, 10), 100)
@@ -250,6 +272,8 @@ ROWS = (
     *_layer_rows(SQUARE),
     Row("tile by samples", "multiply-adds", partial(_tile, "tile by samples")),
     Row("tile by units", "multiply-adds", partial(_tile, "tile by units")),
+    Row("tile by samples, zeros", "a row of W for each value", partial(_skipping, "tile by samples, zeros")),
+    Row("tile by units, zeros", "a row of deltas for each value", partial(_skipping, "tile by units, zeros")),
     Row(f"forward {LISTS}", "a row of W for each value", partial(_sparse, "sparse forward", LISTS)),
     Row(f"gradient {LISTS}", "a row of deltas for each value", partial(_sparse, "sparse gradient", LISTS)),
     Row(f"forward {NARROW}", "short rows: calls, starts", partial(_sparse, "sparse forward", NARROW)),

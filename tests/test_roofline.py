@@ -245,6 +245,24 @@ def test_bare_tiles(name):
         assert not c[panels * rows * 16 :].any()
 
 
+@pytest.mark.parametrize("name", ["tile by samples, zeros", "tile by units, zeros"])
+def test_bare_tiles_that_skip_zeros(name):
+    """What is counted are the products of values that are not zero."""
+    work, values = roofline._skipping(name, 2), 0
+    assert work.resident * 2 == work.bytes
+    assert work.resident <= 2**15
+    for (a, b, c), mine in zip(work.kept, work.operands, strict=True):
+        work.kernel(*mine, 3)
+        if name == "tile by samples, zeros":
+            left = a.reshape(-1, roofline.SAMPLES, 16).transpose(1, 0, 2).reshape(roofline.SAMPLES, -1)
+        else:
+            left = a.reshape(-1, 16).T
+        values += np.count_nonzero(left)
+        expected = left @ b.reshape(-1, left.shape[1], 16)
+        np.testing.assert_allclose(c.reshape(expected.shape), expected, rtol=1e-3, atol=1e-3)
+    assert work.flops == 2 * values * 64
+
+
 def test_every_row_has_a_name_of_its_own():
     assert len({row.name for row in roofline.ROWS}) == len(roofline.ROWS)
     assert all(len(row.name) <= roofline.LONGEST_NAME for row in roofline.ROWS)

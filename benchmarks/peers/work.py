@@ -22,10 +22,11 @@ HIDDEN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def useful_flops(sizes: tuple[int, ...], samples: int, nonzero: int) -> int:
-    """The floating point operations that an epoch cannot do without, two a multiply-add.
+    """The floating point operations of an epoch, two a multiply-add: the same number for all who train it.
 
     Each layer goes forward and forms the gradient of its weights, and each but the first passes its delta down. Of the
-    first layer only inputs that are not zero count.
+    first layer only inputs that are not zero count. Zeros that hidden ReLUs make do count, as they come and go with the
+    weights: who skips them can seem to do more than the CPU can.
 
     Parameters
     ----------

@@ -25,6 +25,10 @@ VECTORS = (
     Vectors(frozenset(), 4, 16),  # SSE2, and whatever else there is
 )
 
+# CPUs, by LLVM's names, that multiply and add one vector in a cycle, and not two: so they wait for that more often than
+# for loads.
+ONE_MULTIPLY_ADD = frozenset({"znver4"})
+
 # What each architecture has in any case, even where Numba is told of no features at all.
 ALWAYS = {"x86_64": {"sse2"}, "amd64": {"sse2"}, "aarch64": {"neon"}, "arm64": {"neon"}}
 

@@ -7,7 +7,9 @@ nor threads change a bit.
 
 import numpy as np
 
+from fastnn.kernels import active
 from fastnn.kernels.compiling import part
+from fastnn.kernels.cost import NEAR_FLOATS
 from fastnn.kernels.lanes import dots
 from fastnn.kernels.panels import TO_READ, copy_panel, fetch_panel, transpose_panel
 from fastnn.kernels.plan import (
@@ -24,6 +26,8 @@ from fastnn.kernels.plan import (
     PANELS,
     RECTIFIED,
     ROW_STEP,
+    SKIPS,
+    SKIPS_BACK,
     STRIDE,
     TILE,
 )
@@ -46,10 +50,7 @@ from fastnn.layers import LANES as PANEL
 F = np.float32
 FLOAT = 4  # bytes
 AT_ONCE = 128  # samples of a gradient's tile: their rows of three panels, 24 KiB, stay in a first-level cache
-# Rows of W are read in place by few tiles; more of them pay for a copy whose rows lie next to each other. But not where
-# all of W, no more than so many floats, stays in a first-level cache: 32-64-64-4, batch 256, two threads: 21.6 ms with
-# copies, and 20.9 without.
-TILES_WORTH_A_COPY, NEAR_FLOATS = 4, 2**12
+TILES_WORTH_A_COPY = 4  # rows of W are read in place by few tiles; more of them pay for a copy of rows side by side
 
 
 @part
@@ -97,10 +98,10 @@ def inputs_panels(w):  # type: ignore[no-untyped-def]
 def panels_together(w):  # type: ignore[no-untyped-def]
     """Panels of units whose Z is best made before they are activated: few, as it is still near then.
 
-    But all, where weights of the panels that come next must be fetched meanwhile. 32-64-64-4, batch 256, one thread,
-    all at once and so: 29.2 and 28.8 ms.
+    But all, where weights of the panels that come next must be fetched meanwhile, or zeros may be skipped. 32-64-64-4,
+    batch 256, one thread, all at once and so: 29.2 and 28.8 ms.
     """
-    return WIDTH if w[INPUTS] * w[STRIDE] <= NEAR_FLOATS else w[PANELS]
+    return WIDTH if w[INPUTS] * w[STRIDE] <= NEAR_FLOATS and not w[SKIPS] else w[PANELS]
 
 
 @part
@@ -121,6 +122,10 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
         place = FLOAT * PANEL * first
         dots(w[OUTPUTS], inputs + place, jump, scratch[PACKED], panels, samples, out + place)
         return
+    skipping = active.abreast(w[SKIPS], end - begin)
+    if active.pays(skipping, depth, inputs + FLOAT * PANEL * first, jump, depth, samples):
+        active.forward(w, inputs, jump, first, last, begin, begin + skipping, out, scratch)
+        begin += skipping
     for k in range(0, depth, DEPTH):
         rows = min(DEPTH, depth - k)
         least = F(0) if w[RECTIFIED] and k + rows == depth else NONE
@@ -160,7 +165,10 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
     """
     told_by, told = (w[AT_INPUTS], F(0)) if below[RECTIFIED] else (below[AT_DELTAS], NONE)
     inputs, outputs, stride = w[INPUTS], w[OUTPUTS], w[STRIDE]
-    samples = last - first
+    samples, skipping = last - first, active.abreast(w[SKIPS_BACK], end - begin)
+    if active.pays(skipping, outputs, w[AT_DELTAS] + FLOAT * PANEL * first, jump, outputs, samples):
+        active.backward(w, jump, first, last, begin, begin + skipping, below, scratch)
+        begin += skipping
     for p in range(begin, end, WIDTH):
         panels = min(WIDTH, end - p)
         tiles = tiles_of(samples, panels, WIDE_ROWS)
@@ -169,9 +177,7 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
             for q in range(panels):
                 k = PANEL * (p + q)
                 transpose_panel(1, w[AT_W] + FLOAT * (stride * k + o), stride, inputs - k, columns, packed(scratch, q))
-                if inputs - k < PANEL:  # what comes first behind the inputs is 1, not what a ReLU has made
-                    for column in range(columns):
-                        floats(packed(scratch, q))[PANEL * column + inputs - k] = F(0)
+                active.clear_beyond(packed(scratch, q), inputs - k, columns)
             # of the block of weights that comes next, each tile fetches some lines of its 16 or 32 rows
             next_p, next_o = (p, o + DEPTH) if o + DEPTH < outputs else (p + WIDTH, np.int64(0))
             lines = (min(DEPTH, outputs - next_o) + PANEL - 1) // PANEL

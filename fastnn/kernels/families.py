@@ -121,6 +121,7 @@ def family(arguments: str, sizes: Sequence[int], body: Callable[..., None]) -> C
         11: lambda context, size, a, b, c, d, e, f, g, h, i, j, k: made,
         12: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m: made,
         13: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n: made,
+        14: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n, o: made,
         15: lambda context, size, a, b, c, d, e, f, g, h, i, j, k, m, n, o, p: made,
     }
     return intrinsic(forms[len(names)])

@@ -6,12 +6,12 @@ A step has two phases, whatever the depth:
 2. over rows of weights: each gradient row is formed, and the optimiser applied to it at once.
 
 The threads claim a phase's work piece by piece, and the next phase begins when all of it is done (kernels/barrier.py).
-Each sum has a fixed order, so no result depends on who did what. Where parameters are few, 1 forms the gradients of
-fixed pieces of the batch too, and 2 adds them up: cores then exchange less. Three more phases are there for some jobs
-only. Where there are several threads, they mostly share out the units of the first layer, before 1, and if these are
-not too many, their deltas as well, after it. Clipping needs the whole gradient's norm first: its rows are stored, and a
-last phase applies them. Where a net is small, each thread does a part of the work for itself, and a step is one phase
-(kernels/replicas.py).
+Each sum has a fixed order, so no result depends on who did what, as long as all is finite (see kernels/skipping.py).
+Where parameters are few, 1 forms the gradients of fixed pieces of the batch too, and 2 adds them up: cores then
+exchange less. Three more phases are there for some jobs only. Where there are several threads, they mostly share out
+the units of the first layer, before 1, and if these are not too many, their deltas as well, after it. Clipping needs
+the whole gradient's norm first: its rows are stored, and a last phase applies them. Where a net is small, each thread
+does a part of the work for itself, and a step is one phase (kernels/replicas.py).
 
 Letters: B samples of a batch, I inputs and O outputs of a layer, L dense layers. Rows of floats are padded to whole
 vectors (`strides`), and the padding of every delta is kept zero, so that the padding of the weights stays zero.

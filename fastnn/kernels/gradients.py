@@ -1,11 +1,11 @@
-"""Gradients and their updates, for one thread: the phases over rows of weights, and pieces of a batch.
+"""Gradients, for one thread: the phases over rows of weights, and pieces of a batch. Updates are in updates.py.
 
 `job` are the job's words, `w` a layer's, `granule` a granule's (kernels/plan.py).
 """
 
 import numpy as np
 
-from fastnn.kernels import dense, narrow, sparse
+from fastnn.kernels import active, dense, narrow, sparse
 from fastnn.kernels.compiling import fast, part
 from fastnn.kernels.cost import DELTA_BYTES
 from fastnn.kernels.panels import TO_READ, fetch_panel, transpose_panel
@@ -14,19 +14,15 @@ from fastnn.kernels.plan import (
     APPLY_BEGIN,
     APPLY_END,
     AT_DELTAS,
-    AT_FIRST,
-    AT_FIRST_STATE,
-    AT_FIRST_STATE_2,
     AT_GRADIENT,
     AT_HITS,
+    AT_INPUTS,
     AT_LOSSES,
     AT_NUMBERS,
     AT_PARAMETERS,
     AT_PIECE_TOTALS,
     AT_PIECES,
     AT_SQUARES,
-    AT_STATE,
-    AT_STATE_2,
     AT_TOTALS,
     AT_W,
     AT_WEIGHTS,
@@ -36,9 +32,9 @@ from fastnn.kernels.plan import (
     CLIP_NORM,
     COLUMNS,
     END,
-    FIRST,
     FIRST_SQUARE,
     FROM_PANEL,
+    GRANULES_ABREAST,
     GROUPS,
     IN_PLACE,
     INPUTS,
@@ -58,89 +54,22 @@ from fastnn.kernels.plan import (
     ROW,
     ROW_STEP,
     SCATTERED,
-    SECOND,
     SIZE,
+    SKIPS,
     SPARSE,
     SQUARES,
     STRIDE,
     SUMS,
     TILE,
-    UPDATE,
-    WEIGHT_DECAY,
 )
-from fastnn.kernels.rows import SOME, UPDATE_CODES, WHOLE, add_rows, descend_sums, sum_apart, update
+from fastnn.kernels.rows import SOME, WHOLE, add_rows, descend_sums, sum_apart
 from fastnn.kernels.share import BOTH, GRADIENT, granule_of
 from fastnn.kernels.simd import MOST_PANELS, TILE_ROWS, WIDTH, doubles, floats, words
+from fastnn.kernels.skipping import ABREAST
+from fastnn.kernels.updates import RATE, apply_flat, descends, pass_on, pass_on_group
 from fastnn.layers import LANES as PANEL
 
 F = np.float32
-RATE, EPSILON, DECAY = 0, 1, 2  # columns of `steps`
-SGD = UPDATE_CODES["sgd"]
-
-
-@fast
-def apply(job, weights, rows, n, stride, parameters, state, more, g, scale, hyper):  # type: ignore[no-untyped-def]
-    """Apply the optimiser to n columns of some rows, `stride` apart, the first `weights` of which are no bias.
-
-    They begin at `parameters`, and their state, if any, at `state` and `more`; their gradient is scale g.
-    """
-    numbers = doubles(job[AT_NUMBERS])
-    if scale != F(1):
-        values = floats(g)
-        for j in range(rows * n):
-            values[j] = values[j] * scale
-    decay, keep = F(numbers[WEIGHT_DECAY]), F(1.0 - hyper[DECAY])
-    if decay != F(0) or keep != F(1):
-        for row in range(min(rows, weights)):
-            p, values = floats(parameters + FLOAT * stride * row), floats(g + FLOAT * n * row)
-            for o in range(n):
-                values[o] = values[o] + decay * p[o]
-                p[o] = p[o] * keep
-    rate, epsilon = F(hyper[RATE]), F(hyper[EPSILON])
-    first, second = numbers[FIRST], numbers[SECOND]
-    update(job[UPDATE], rows, n, stride, parameters, g, state, more, rate, epsilon, F(first), F(1.0 - first), F(second),
-           F(1.0 - second))  # fmt: skip
-
-
-@part
-def keep(job, w, k, rows, column, n, g):  # type: ignore[no-untyped-def]
-    """Store a part of the gradient: n columns of rows k..k + rows."""
-    values = floats(g)
-    for row in range(rows):
-        stored = floats(job[AT_GRADIENT] + FLOAT * (w[OFFSET] + w[STRIDE] * (k + row) + column))
-        for o in range(n):
-            stored[o] = values[n * row + o]
-
-
-@part
-def apply_flat(job, w, k, rows, column, n, g, scale, hyper):  # type: ignore[no-untyped-def]
-    """Apply the optimiser to n columns of rows k..k + rows of a layer's W (row I is b), in the flat buffers."""
-    at = FLOAT * (w[OFFSET] + w[STRIDE] * k + column)
-    apply(job, w[INPUTS] - k, rows, n, w[STRIDE], job[AT_PARAMETERS] + at, job[AT_STATE] + at, job[AT_STATE_2] + at, g,
-          scale, hyper)  # fmt: skip
-
-
-@part
-def pass_on(job, w, k, rows, column, n, g, store, hyper):  # type: ignore[no-untyped-def]
-    """Store a part of the gradient, or apply it."""
-    if store:
-        keep(job, w, k, rows, column, n, g)
-    else:
-        apply_flat(job, w, k, rows, column, n, g, F(1), hyper)
-
-
-@part
-def pass_on_group(job, granule, k, rows, g, store, hyper):  # type: ignore[no-untyped-def]
-    """The same for all columns of a group of the first layer's units."""
-    w, group, n = layer_of(job, 0), granule[OF_GROUP], PANEL * granule[OF_PANELS]
-    if store:
-        keep(job, w, k, rows, PANEL * granule[FROM_PANEL], n, g)
-    else:
-        weights, stride = sparse.weights_of(job, group), sparse.stride_of(job, group)
-        at = FLOAT * stride * k
-        there = weights - job[AT_FIRST] + at
-        apply(job, w[INPUTS] - k, rows, n, stride, weights + at, job[AT_FIRST_STATE] + there,
-              job[AT_FIRST_STATE_2] + there, g, F(1), hyper)  # fmt: skip
 
 
 @part
@@ -181,9 +110,14 @@ def add_gradient(job, layer, first, samples, sums, fresh, scratch):  # type: ign
         sparse.scatter_gradient(job, w, np.int64(0), np.int64(1), first, samples, np.int64(BOTH), at, np.int64(PANEL),
                                 F(1), scratch)  # fmt: skip
         return
+    skipping = active.abreast(w[SKIPS], w[PANELS])  # none of few outputs, whose rows and panels have changed places
+    if active.pays(skipping, samples, left + FLOAT * PANEL * first, job[JUMP], rows, samples):
+        active.products(left, right, job[JUMP], first, samples, rows, skipping, fresh, at, step)
+    else:
+        skipping = 0
     for k in range(0, rows, PANEL):
         end = min(k + PANEL, rows)
-        for p in range(0, panels, WIDTH):
+        for p in range(skipping, panels, WIDTH):
             out, several = at + FLOAT * (step * k + across * p), min(WIDTH, panels - p)
             dense.products(left, right, job[JUMP], first, samples, k, end, p, several, fresh, out, step, across)
 
@@ -273,12 +207,6 @@ def descend_pieces(job, layer, k, rows, rate, scratch):  # type: ignore[no-untyp
 
 
 @part
-def descends(job, store, hyper):  # type: ignore[no-untyped-def]
-    """Whether the update is plain gradient descent: W - rate times the gradient, and nothing else."""
-    return not store and job[UPDATE] == SGD and doubles(job[AT_NUMBERS])[WEIGHT_DECAY] == 0 and hyper[DECAY] == 0
-
-
-@part
 def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
     """Of panels first..stop a granule of the rows of a dense layer's gradient; it begins with a panel of inputs."""
     layer, last = granule[OF_LAYER], granule[END]
@@ -310,6 +238,26 @@ def dense_rows(job, granule, first, stop, size, store, hyper, scratch):  # type:
                     pass_on_group(job, granule, k, rows, g, store, hyper)
                 else:
                     pass_on(job, w, k, rows, PANEL * (p + q), n, g, store, hyper)
+
+
+@part
+def rows_skipping(job, first, last, size, store, hyper, scratch):  # type: ignore[no-untyped-def]
+    """Of granules first..last, one behind the other, of a layer's rows the panels that skip zeros; how many, if any."""
+    w, jump = layer_of(job, granule_of(job, first)[OF_LAYER]), job[JUMP]
+    panels, n, sums = active.abreast(w[SKIPS], w[PANELS]), np.int64(PANEL * ABREAST), scratch[TILE]
+    inputs = w[AT_INPUTS] + FLOAT * (granule_of(job, first)[BEGIN] // PANEL * jump)
+    if not active.pays(panels, size, inputs, jump, np.int64(PANEL), size):
+        return np.int64(0)
+    for here in range(first, last, GRANULES_ABREAST):
+        begin, end = granule_of(job, here)[BEGIN], granule_of(job, min(here + GRANULES_ABREAST, last) - 1)[END]
+        left, rows = w[AT_INPUTS] + FLOAT * (begin // PANEL * jump), end - begin
+        for p in range(0, panels, ABREAST):
+            weights, right = w[AT_W] + FLOAT * (w[STRIDE] * begin + PANEL * p), w[AT_DELTAS] + FLOAT * p * jump
+            for q in range(ABREAST):
+                fetch_panel(TO_READ, weights + FLOAT * PANEL * q, w[STRIDE], rows)
+            active.products(left, right, jump, np.int64(0), size, rows, np.int64(ABREAST), np.bool_(True), sums, n)
+            pass_on(job, w, begin, rows, PANEL * p, n, sums, store, hyper)
+    return panels
 
 
 @part
@@ -416,8 +364,10 @@ def over_rows(job, thread, begin, end, size, store, hyper):  # type: ignore[no-u
                 sparse_rows(job, granule_of(job, number), size, store, hyper, scratch)
         else:  # of all these rows so many panels that their deltas stay in a near cache, then the next ones
             panels = layer_of(job, layer)[PANELS]
-            together = panels if job[PIECES] else near
-            for p in range(0, panels, together):
+            together, skipped = panels, np.int64(0)
+            if not job[PIECES]:
+                together, skipped = near, rows_skipping(job, first, last, size, store, hyper, scratch)
+            for p in range(skipped, panels, together):
                 for number in range(first, last):
                     dense_rows(job, granule_of(job, number), p, p + together, size, store, hyper, scratch)
         first = last

@@ -77,7 +77,7 @@ class Job:
     seed : int
         Of the dropout masks.
     threads : int
-        How many threads the fused backend uses; no result depends on it.
+        How many threads the fused backend uses; no result of finite numbers depends on it.
     """
 
     architecture: Architecture

@@ -23,6 +23,7 @@ from fastnn.kernels.losses import LOSS_CODES, LOSSES
 from fastnn.kernels.reading import ALIKE, BYTES
 from fastnn.kernels.rows import ACTIVATION_CODES, UPDATE_CODES
 from fastnn.kernels.simd import IN_TWO_WAYS, MOST_PANELS, PANELS_APART, PANELS_AT_ONCE, WIDTH
+from fastnn.kernels.skipping import ABREAST, SKIPPING
 from fastnn.kernels.sparsity import input_of, room, sparse
 from fastnn.kernels.threads import is_narrow, shares_units
 from fastnn.kernels.threads import pieces as pieces_of
@@ -117,8 +118,10 @@ ARGUMENT, KEPT, LAYER_NUMBERS = range(3)
     IN_LANES,  # whether Z is summed in all lanes
     BY_OUTPUTS,  # whether a piece's gradient has a row for each output: W's, turned, panel of inputs by panel
     RECTIFIED,  # whether it is a hidden ReLU without dropout behind it: its derivative is told by what it has made
-) = range(15)
-LAYER_WORDS = 15
+    SKIPS,  # whether sums over its input may skip zeros, as a ReLU has made it; on CPUs where that pays
+    SKIPS_BACK,  # whether those over its deltas may, as it is one
+) = range(17)
+LAYER_WORDS = 17
 
 # A group's words: where its columns of row 0 begin, and the floats from there to those of the next row.
 GROUP_BEGIN, GROUP_STRIDE = range(2)
@@ -141,6 +144,8 @@ SCRATCH_WORDS = 12
 DEPTH = 384 // WIDTH  # rows of weights that tiles multiply at once: 24 KiB, what a first-level cache has to spare
 COLUMNS = 16  # of sparse input, whose rows of the gradient are applied together
 RANGES = 4  # of columns: a group's gradient is claimed in so many parts
+GRANULES_ABREAST = 8  # of a gradient that skips zeros, while the deltas of some samples stay near
+ROWS_ABREAST = PANEL * GRANULES_ABREAST + 1  # at most: the last granule may have the row of b, too
 HALVES = 2  # of a batch, in which a panel of units of a dense first layer is claimed
 # Places, whole groups, between samples of pieces, or of threads: who writes line after line fetches some beyond them,
 # which another core writes. Epochs on two, and so: 24-8-2, batch 200, 3.6 and 2.6 ms; 32-64-64-4, 256, 25.9 and 20.2.
@@ -226,7 +231,7 @@ def granules_of(widths: Sequence[int], threads: int, groups: int, scattered: boo
     A granule is a panel of inputs, all units of it; or, where the first layer has groups of units, such a group, and a
     range of inputs, all of them if the gradient is scattered. The last rows have that of b too. A row's
     work differs from layer to layer, so each share has its part of every layer: granules are dealt out by how far down
-    their layer they stand.
+    their layer they stand. Of a share those of a dense layer follow each other, with no row between them.
     """
     rows, squares = [], 0
     for layer, inputs in enumerate(widths[:-1]):
@@ -265,6 +270,8 @@ def layer_table(net: Architecture, address: np.ndarray, batch: int, in_place: bo
         row[[ROW_STEP, PANEL_STEP]] = net.strides[layer], PANEL
         row[[ACTIVATION, THRESHOLD]] = ACTIVATION_CODES[net.activations[layer]], drop_threshold(net.dropout[layer])
         row[[IN_LANES, BY_OUTPUTS]] = cost.lanes_pay(*shape, batch), cost.turning_pays(*shape)
+        if SKIPPING and layer > 0:
+            row[SKIPS], row[SKIPS_BACK] = (net.activations[at] == "relu" for at in (layer - 1, layer))
         hidden = layer < layers - 1 and not drop_threshold(net.dropout[layer + 1])
         row[RECTIFIED] = hidden and net.activations[layer] == "relu"
         if in_place and row[RECTIFIED] and row[OUTPUTS] % PANEL == 0:
@@ -297,7 +304,7 @@ def allocate(job: Job, batch: int, everything: bool, key: tuple[Any, ...]) -> Pl
     few = max([i for i, o in pairwise(widths) if cost.lanes_pay(i, o, in_lanes)], default=0)
     own = {
         PACKED: PANEL * max(WIDTH * DEPTH, PANEL + few),
-        TILE: PANEL * max(WIDTH * BLOCK, COLUMNS * PANELS_AT_ONCE, widest if pieces else 0),
+        TILE: PANEL * max(ABREAST * max(BLOCK, ROWS_ABREAST), COLUMNS * PANELS_AT_ONCE, widest if pieces else 0),
         ROW: widest,
         DELTA: widest,
         TARGETS: max(widest, PANEL * BLOCK),

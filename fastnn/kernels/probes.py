@@ -45,9 +45,10 @@ from fastnn.kernels.simd import (
     tile_by_units,
     words,
 )
+from fastnn.kernels.skipping import ABREAST, BITS, skip_by_samples, skip_by_units
 from fastnn.layers import LANES as PANEL
 
-__all__ = ["PANEL", "PROBES", "TILES", "probe"]
+__all__ = ["ABREAST", "BITS", "PANEL", "PROBES", "TILES", "probe"]
 
 # ---------------------------------------------------------------- the last layer, on dense inputs
 # run(job, samples, times): addresses and counts are integers. Nothing is read before the first of the times.
@@ -256,6 +257,37 @@ def make_tile_by_units(stamp: int, cache: bool) -> Any:
     return run
 
 
+# ---------------------------------------------------------------- tiles that skip zeros
+# run(a, b, c, count, times): all sums begin with zeros.
+
+
+def make_skip_by_samples(stamp: int, cache: bool) -> Any:
+    """c = A B, of `count` samples with BITS units in panels at a, and ABREAST panels at b."""
+
+    @kernel(cache)
+    def run(at_a: int, at_b: int, at_c: int, count: int, times: int) -> int:
+        whole()
+        for _ in range(times):
+            skip_by_samples(1, at_a, PANEL * count, at_b, PANEL, PANEL * BITS, BITS, 0, 0, 0, count, at_c,
+                            PANEL * count, 0, NONE)  # fmt: skip
+        return stamp
+
+    return run
+
+
+def make_skip_by_units(stamp: int, cache: bool) -> Any:
+    """c = A^T B, of BITS samples with `count` units, no more than a panel, at a, and ABREAST panels at b."""
+
+    @kernel(cache)
+    def run(at_a: int, at_b: int, at_c: int, count: int, times: int) -> int:
+        whole()
+        for _ in range(times):
+            skip_by_units(1, at_a, at_b, PANEL * BITS, BITS, count, 0, at_c, PANEL, PANEL * count)
+        return stamp
+
+    return run
+
+
 # ---------------------------------------------------------------- by name
 
 # Each with the number of its integers.
@@ -270,6 +302,8 @@ PROBES: dict[str, tuple[Callable[[int, bool], Any], int]] = {
     "update": (make_update, 4),
     "tile by samples": (make_tile_by_samples, 5),
     "tile by units": (make_tile_by_units, 5),
+    "tile by samples, zeros": (make_skip_by_samples, 5),
+    "tile by units, zeros": (make_skip_by_units, 5),
 }
 
 

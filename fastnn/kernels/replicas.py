@@ -30,7 +30,7 @@ from fastnn.kernels.barrier import load_long, store_long
 from fastnn.kernels.buffers import panels_of, write_ones
 from fastnn.kernels.compiling import part
 from fastnn.kernels.dense import add
-from fastnn.kernels.gradients import add_up, descends, over_rows, weight_of
+from fastnn.kernels.gradients import add_up, over_rows, weight_of
 from fastnn.kernels.job import Job
 from fastnn.kernels.panels import TO_READ, copy_panel, fetch_panel
 from fastnn.kernels.phases import FLOAT, WORD, layer_of, over_samples, scratch_of
@@ -72,6 +72,7 @@ from fastnn.kernels.plan import (
 )
 from fastnn.kernels.share import TRAIN
 from fastnn.kernels.simd import words
+from fastnn.kernels.updates import descends
 from fastnn.layers import LANES as PANEL
 from fastnn.layers import aligned_zeros
 

@@ -67,7 +67,7 @@ def _shape(size: int) -> tuple[int, int]:
     return (size, 1) if size <= PANEL else (size - PANEL, 2)
 
 
-def _panels(b: Any, pointer: Any, panels: int, jump: Any) -> list[Any]:
+def panels_at(b: Any, pointer: Any, panels: int, jump: Any) -> list[Any]:
     """Pointers to a row in each of some panels."""
     return [at(b, pointer, b.mul(jump, word(p))) for p in range(panels)]
 
@@ -81,13 +81,13 @@ def _rows_at(b: Any, size: int, pointer: Any, step: Any, jump: Any) -> list[Any]
     """Pointers to the vectors of a tile's rows, `step` floats apart, in panels `jump` apart."""
     rows, panels = _shape(size)
     starts = [at(b, pointer, b.mul(step, word(m))) for m in range(rows)]
-    return [part for start in starts for row in _panels(b, start, panels, jump) for part in row_of(b, row)]
+    return [part for start in starts for row in panels_at(b, start, panels, jump) for part in row_of(b, row)]
 
 
 def _add_products(b: Any, size: int, a: Any, apart: int, row: Any, jump: Any, old: list[Any]) -> list[Any]:
     """A tile's sums, and to each of its rows added: a factor, those at a stand `apart`, times the row of its panels."""
     rows, panels = _shape(size)
-    right = [vector for part in _panels(b, row, panels, jump) for vector in load(b, row_of(b, part))]
+    right = [vector for part in panels_at(b, row, panels, jump) for vector in load(b, row_of(b, part))]
     new = []
     for m in range(rows):
         left = broadcast(b, b.load(at(b, a, apart * m)))
@@ -95,7 +95,7 @@ def _add_products(b: Any, size: int, a: Any, apart: int, row: Any, jump: Any, ol
     return new
 
 
-def _starts(b: Any, at_start: Any, pointers: list[Any]) -> list[Any]:
+def starts(b: Any, at_start: Any, pointers: list[Any]) -> list[Any]:
     """The vectors that a tile's sums start from: zeros, if there is no address of any.
 
     With a row of zeros, cleared before each call and read by it, epochs of 24-8-2 on two threads took 4% longer, and of
@@ -115,6 +115,23 @@ def _at_least(b: Any, x_least: Any, held: list[Any]) -> list[Any]:
     """Vectors whose values are at least so large; NaN is not below anything, and stays."""
     least = broadcast(b, x_least)
     return [b.select(b.fcmp_ordered("<", value, least), least, value) for value in held]
+
+
+def finish(b: Any, sums: list[Any], out: list[Any], at_f: Any, places: list[Any], x_least: Any) -> None:
+    """Store sums: times factors at `places`, if there are any, or what these tell of a ReLU; else at least so large."""
+    with b.if_else(b.icmp_unsigned("!=", at_f, ir.Constant(at_f.type, None))) as (back, forward):
+        with back:  # a factor is read when it is needed: no CPU has registers for the sums and all factors too
+            zero = ir.Constant(VECTOR, None)
+            with b.if_else(b.fcmp_ordered("==", x_least, ir.Constant(F32, 0))) as (by_sign, by_value):
+                with by_sign:  # not a choice of the sum or 0, which would hide a NaN
+                    for place, value, pointer in zip(places, sums, out, strict=True):
+                        inactive = b.fcmp_unordered("<=", *load(b, [place]), zero)
+                        store(b, [b.select(inactive, b.fmul(value, zero), value)], [pointer])
+                with by_value:
+                    for place, value, pointer in zip(places, sums, out, strict=True):
+                        store(b, [b.fmul(*load(b, [place]), value)], [pointer])
+        with forward:
+            store(b, _at_least(b, x_least, sums), out)
 
 
 def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride: Any, across: Any, depth: Any,
@@ -141,7 +158,7 @@ def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride:
 
     def fetching(_: Any, inside: list[Any]) -> list[Any]:
         coming, *held = inside
-        for row in _panels(b, coming, ROWS_FETCHED, next_stride):
+        for row in panels_at(b, coming, ROWS_FETCHED, next_stride):
             for p in range(panels):
                 fetch(b, at(b, row, PANEL * p))
         return [at(b, coming, b.mul(next_stride, word(ROWS_FETCHED))), *panel(_, held)]
@@ -151,22 +168,11 @@ def _tile_by_samples(b: Any, size: int, at_a: Any, jump: Any, at_w: Any, stride:
         return [at(b, a, 1), at(b, w, stride), *unit(a, w, held)]
 
     whole = b.and_(depth, word(-PANEL))
-    held = [at_a, at_w, *_starts(b, at_start, _rows_at(b, size, at_start, step, start_jump))]
+    held = [at_a, at_w, *starts(b, at_start, _rows_at(b, size, at_start, step, start_jump))]
     held = repeat(b, whole, PANEL, [at_next, *held], fetching)[1:] if coming else repeat(b, whole, PANEL, held, panel)
     sums, out = repeat(b, b.sub(depth, whole), 1, held, rest)[2:], _rows_at(b, size, at_c, word(PANEL), c_jump)
-    with b.if_else(b.icmp_unsigned("!=", at_f, ir.Constant(at_f.type, None))) as (back, forward):
-        with back:  # a factor is read when it is needed: no CPU has registers for the sums and all factors too
-            places, zero = _rows_at(b, size, at_f, word(PANEL), c_jump), ir.Constant(VECTOR, None)
-            with b.if_else(b.fcmp_ordered("==", x_least, ir.Constant(F32, 0))) as (by_sign, by_value):
-                with by_sign:  # not a choice of the sum or 0, which would hide a NaN
-                    for place, value, pointer in zip(places, sums, out, strict=True):
-                        inactive = b.fcmp_unordered("<=", *load(b, [place]), zero)
-                        store(b, [b.select(inactive, b.fmul(value, zero), value)], [pointer])
-                with by_value:
-                    for place, value, pointer in zip(places, sums, out, strict=True):
-                        store(b, [b.fmul(*load(b, [place]), value)], [pointer])
-        with forward:
-            store(b, _at_least(b, x_least, sums), out)
+    places = _rows_at(b, size, at_f, word(PANEL), c_jump)
+    finish(b, sums, out, at_f, places, x_least)
 
 
 def _tile_fetching(b: Any, size: int, *arguments: Any) -> None:
@@ -192,14 +198,14 @@ def _sum_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any
 
 def _tile_by_units(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_start: Any, step: Any,
                    start_jump: Any, at_c: Any, c_step: Any, c_jump: Any) -> None:  # fmt: skip
-    start = _starts(b, at_start, _rows_at(b, size, at_start, step, start_jump))
+    start = starts(b, at_start, _rows_at(b, size, at_start, step, start_jump))
     store(b, _sum_by_units(b, size, at_a, at_d, jump, depth, start), _rows_at(b, size, at_c, c_step, c_jump))
 
 
 def _tile_descent(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any, at_start: Any, step: Any,
                   start_jump: Any, at_w: Any, stride: Any, across: Any, x_rate: Any) -> None:  # fmt: skip
     rows, rate = _rows_at(b, size, at_w, stride, across), broadcast(b, x_rate)
-    start = _starts(b, at_start, _rows_at(b, size, at_start, step, start_jump))
+    start = starts(b, at_start, _rows_at(b, size, at_start, step, start_jump))
     steps = [b.fmul(rate, value, flags=CONTRACT) for value in _sum_by_units(b, size, at_a, at_d, jump, depth, start)]
     store(b, [b.fsub(old, value, flags=CONTRACT) for old, value in zip(load(b, rows), steps, strict=True)], rows)
 
@@ -304,18 +310,18 @@ def _sum(b: Any, count: Any, pairs: Any, columns: list[Any], stride: Any, sums: 
 def _gather(b: Any, size: int, at_int_pairs: Any, at_int_first: Any, at_int_last: Any, step: Any, count: Any,
             at_matrix: Any, stride: Any, at_start: Any, start_step: Any, start_jump: Any, at_out: Any, out_jump: Any,
             x_least: Any = None, *, ways: int = 0) -> None:  # fmt: skip
-    columns, zero = _panels(b, at_matrix, size, word(PANEL)), ir.Constant(VECTOR, None)
+    columns, zero = panels_at(b, at_matrix, size, word(PANEL)), ir.Constant(VECTOR, None)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         start, out = inside
-        rows = [pointer for row in _panels(b, start, size, start_jump) for pointer in row_of(b, row)]
+        rows = [pointer for row in panels_at(b, start, size, start_jump) for pointer in row_of(b, row)]
         pairs, sums = _pairs_from(b, at_int_pairs, first), load(b, rows)
         if ways:
             found = _sum(b, length, pairs, columns, stride, [zero] * len(sums), ways)
             sums = [b.fadd(o, v) for o, v in zip(sums, found, strict=True)]
         else:
             sums = _at_least(b, x_least, _sum(b, length, pairs, columns, stride, sums))
-        store(b, sums, [pointer for row in _panels(b, out, size, out_jump) for pointer in row_of(b, row)])
+        store(b, sums, [pointer for row in panels_at(b, out, size, out_jump) for pointer in row_of(b, row)])
         return [at(b, start, start_step), at(b, out, PANEL)]
 
     _each_list(b, count, at_int_first, at_int_last, step, [at_start, at_out], turn)
@@ -328,11 +334,11 @@ def _gather_apart(b: Any, size: int, *arguments: Any) -> None:
 def _column_sums(b: Any, size: int, at_int_pairs: Any, at_int_bounds: Any, count: Any, at_matrix: Any, jump: Any,
                  at_out: Any, stride: Any, x_rate: Any, *, descend: bool = False) -> None:  # fmt: skip
     panels, ways = size % PANEL, 2 if size < PANEL else 1
-    columns, rate = _panels(b, at_matrix, panels, jump), broadcast(b, x_rate)
+    columns, rate = panels_at(b, at_matrix, panels, jump), broadcast(b, x_rate)
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         (out,) = inside
-        rows = [pointer for row in _panels(b, out, panels, word(PANEL)) for pointer in row_of(b, row)]
+        rows = [pointer for row in panels_at(b, out, panels, word(PANEL)) for pointer in row_of(b, row)]
         zeros = [ir.Constant(VECTOR, None)] * len(rows)
         sums = _sum(b, length, _pairs_from(b, at_int_pairs, first), columns, word(PANEL), zeros, ways)
         if descend:
@@ -354,13 +360,13 @@ def _scatter(b: Any, size: int, at_int_pairs: Any, at_int_first: Any, at_int_las
 
     def turn(first: Any, length: Any, inside: list[Any]) -> list[Any]:
         (row,) = inside
-        held = [v for panel in _panels(b, row, size, jump) for v in load(b, row_of(b, panel))]
+        held = [v for panel in panels_at(b, row, size, jump) for v in load(b, row_of(b, panel))]
         held, pairs = [b.fmul(v, scale) for v in held], _pairs_from(b, at_int_pairs, first)
 
         def add(q: Any, _: list[Any]) -> list[Any]:
             index, value = _pair(b, pairs, q)
             left, target = broadcast(b, value), at(b, at_matrix, b.mul(index, stride))
-            pointers = [pointer for panel in _panels(b, target, size, word(PANEL)) for pointer in row_of(b, panel)]
+            pointers = [pointer for panel in panels_at(b, target, size, word(PANEL)) for pointer in row_of(b, panel)]
             store(b, [fma(b, left, r, o) for r, o in zip(held, load(b, pointers), strict=True)], pointers)
             return []
 
