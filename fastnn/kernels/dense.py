@@ -83,6 +83,17 @@ def tiles_of(rows, panels, wide):  # type: ignore[no-untyped-def]
 
 
 @part
+def at_most(rows, most):  # type: ignore[no-untyped-def]
+    """The rows of the largest tile that is no higher than so many: `most`, or a power of two."""
+    if rows >= most:
+        return np.int64(most)
+    height = np.int64(PANEL // 2)
+    while height > rows:
+        height //= 2
+    return height
+
+
+@part
 def packed(scratch, q):  # type: ignore[no-untyped-def]
     """Where panel q of a tile's weights is copied to."""
     return scratch[PACKED] + FLOAT * PANEL * DEPTH * q
@@ -209,15 +220,17 @@ def products(at_rows, at_panels, jump, first, samples, k, end, p, panels, fresh,
     to what stands there.
     """
     start, start_step, start_across = (np.int64(0), np.int64(0), np.int64(0)) if fresh else (out, step, across)
-    tiles = tiles_of(end - k, panels, WIDE_UNITS)
-    height = (end - k + tiles - 1) // tiles  # found once; the last tile may be lower
+    most = TILE_ROWS if panels == 1 else WIDE_UNITS
     for i in range(0, samples, AT_ONCE):
         left = at_rows + FLOAT * (k // PANEL * jump + k % PANEL + PANEL * (first + i))
         right, depth = at_panels + FLOAT * (p * jump + PANEL * (first + i)), min(AT_ONCE, samples - i)
-        for row in range(0, end - k, height):
-            size = tile_size(min(height, end - k - row), panels)
-            tile_by_units(size, left + FLOAT * row, right, jump, depth, start + FLOAT * start_step * row, start_step,
-                          start_across, out + FLOAT * step * row, step, across)  # fmt: skip
+        row = np.int64(0)
+        while row < end - k:
+            height = at_most(end - k - row, most)
+            tile_by_units(tile_size(height, panels), left + FLOAT * row, right, jump, depth,
+                          start + FLOAT * start_step * row, start_step, start_across, out + FLOAT * step * row, step,
+                          across)  # fmt: skip
+            row += height
         start, start_step, start_across = out, step, across
 
 

@@ -11,7 +11,7 @@ the end of a piece. Epochs of 24-8-2, tanh, batch 200, 100,000 rows: 6.3 ms by u
 import numpy as np
 
 from fastnn.kernels.compiling import part
-from fastnn.kernels.dense import tile_size
+from fastnn.kernels.dense import at_most, tile_size
 from fastnn.kernels.inputs import row_bytes
 from fastnn.kernels.lanes import SUMMED, tile_by_lanes
 from fastnn.kernels.panels import TO_WRITE, fetch_panel
@@ -59,15 +59,6 @@ def take_inputs(job, i, last, at_order, later):  # type: ignore[no-untyped-def]
 
 
 @part
-def at_most(rows):  # type: ignore[no-untyped-def]
-    """The rows of the largest tile, of few, that is no higher than so many."""
-    few = MOST_FEW
-    while few > rows:
-        few //= 2
-    return few
-
-
-@part
 def forward(job, first, last, at_order, size, left):  # type: ignore[no-untyped-def]
     """Z of the outputs of samples at places first..last of a batch of `size`; up to place `left` others follow it."""
     layers = job[LAYERS]
@@ -84,7 +75,7 @@ def forward(job, first, last, at_order, size, left):  # type: ignore[no-untyped-
                 out, jump = layer_of(job, layer + 1)[AT_INPUTS] + FLOAT * i * (outputs + 1), PANEL * (outputs + 1)
             o = 0
             while o < outputs:
-                few = at_most(outputs - o)
+                few = at_most(outputs - o, MOST_FEW)
                 few_by_units(tile_size(few, groups), w[AT_W] + FLOAT * o, w[AT_INPUTS] + FLOAT * i * rows,
                              PANEL * rows, rows, np.int64(0), np.int64(0), np.int64(0), out + FLOAT * PANEL * o,
                              np.int64(PANEL), jump)  # fmt: skip
@@ -105,7 +96,7 @@ def backward(job, first, last):  # type: ignore[no-untyped-def]
             w, deltas = layer_of(job, layer), layer_of(job, layer - 1)[AT_DELTAS] + FLOAT * PANEL * i
             inputs, outputs, k = w[INPUTS], w[OUTPUTS], 0
             while k < inputs:
-                few, below = at_most(inputs - k), deltas + FLOAT * PANEL * k
+                few, below = at_most(inputs - k, MOST_FEW), deltas + FLOAT * PANEL * k
                 few_by_samples(tile_size(few, groups), w[AT_W] + FLOAT * PANEL * k, jump,
                                w[AT_DELTAS] + FLOAT * PANEL * i, PANEL, jump, outputs, np.int64(0), np.int64(0),
                                np.int64(0), below, jump, below, NONE)  # fmt: skip

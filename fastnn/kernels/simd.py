@@ -77,6 +77,14 @@ def _sizes(wide: int) -> list[int]:
     return [*range(1, TILE_ROWS + 1), *range(PANEL + 1, PANEL + wide + 1)]
 
 
+def heights(most: int) -> list[int]:
+    """The rows of tiles by units: so many, and powers of two below, of which the last rows of a panel are put together.
+
+    With one of each height compiling took 1 s longer.
+    """
+    return sorted({*(2**bit for bit in range(most.bit_length())), most} - {0})
+
+
 def _rows_at(b: Any, size: int, pointer: Any, step: Any, jump: Any) -> list[Any]:
     """Pointers to the vectors of a tile's rows, `step` floats apart, in panels `jump` apart."""
     rows, panels = _shape(size)
@@ -236,7 +244,7 @@ tile_fetching = family(f"{_BY_SAMPLES} at_next next_stride",
 # gradient: c[m * c_step] = start[m * step], if there is a start, + sum over i < depth of a[i, m] * d[i]. Of PANEL + m
 # units: of m, by two panels, those of d `jump` apart, of start `start_jump`, of c `c_jump`.
 _BY_UNITS = "at_a at_d jump depth at_start step start_jump at_c c_step c_jump"
-tile_by_units = family(_BY_UNITS, _sizes(WIDE_UNITS), _tile_by_units)
+tile_by_units = family(_BY_UNITS, [*heights(TILE_ROWS), *(PANEL + m for m in heights(WIDE_UNITS))], _tile_by_units)
 
 # The same for 1, 2, 4 and, where there are registers, 8 rows: what suffices, and is a fraction to compile once more.
 MOST_FEW = min(8, 2 ** (TILE_ROWS.bit_length() - 1))

@@ -14,6 +14,7 @@ from fastnn.kernels.simd import (
     WIDE_ROWS,
     WIDE_UNITS,
     WIDTH,
+    heights,
     tile_by_samples,
     tile_by_units,
     tile_descent,
@@ -144,7 +145,7 @@ def test_a_tile_hides_no_nan(run, memory, factors):
 @pytest.mark.parametrize("depth", DEPTHS)
 @STARTED
 def test_tiles_by_units(run, memory, depth, started):
-    for rows, panels in sizes(WIDE_UNITS):
+    for rows, panels in [*((m, 1) for m in heights(TILE_ROWS)), *((m, 2) for m in heights(WIDE_UNITS))]:
         a, d, start, c = (array.copy() for array in memory)
         at = addresses(a, d, start, c, started=started)
         jump, step, start_jump, c_step, c_jump = 1000, 19, 700, 33, 900
