@@ -60,6 +60,7 @@ class _PartCompiler(CompilerBase):  # type: ignore[misc]
 
 
 _PART = {
+    "no_rewrites": True,  # those that Numba makes are for arrays: half a second of a compilation
     "nogil": True,
     "error_model": "numpy",
     "no_cpython_wrapper": True,

@@ -1,6 +1,6 @@
 """Dense layers in panels: forward, the way back, and rows of the gradient, for one thread. `w` are a layer's words.
 
-Samples are shared out in tiles of nearly equal height, which are the fewest that do. Each number is one sum in the
+Samples are shared out in tiles, of two panels in the fewest, of nearly equal height. Each number is one sum in the
 order of its index, or one in each lane of a vector where a layer has few outputs, whatever the tiles: so neither tiles
 nor threads change a bit.
 """
@@ -94,6 +94,16 @@ def at_most(rows, most):  # type: ignore[no-untyped-def]
 
 
 @part
+def next_height(rows, panels):  # type: ignore[no-untyped-def]
+    """Of `rows` samples that are left, those of the next tile by some panels: of two, the rest in equal shares."""
+    if panels == 1:
+        return at_most(rows, TILE_ROWS)
+    tiles = tiles_of(rows, panels, WIDE_ROWS)
+    height = (rows + tiles - 1) // tiles
+    return height if height > WIDE_ROWS // 2 else at_most(rows, WIDE_ROWS // 2)
+
+
+@part
 def packed(scratch, q):  # type: ignore[no-untyped-def]
     """Where panel q of a tile's weights is copied to."""
     return scratch[PACKED] + FLOAT * PANEL * DEPTH * q
@@ -149,21 +159,23 @@ def forward(w, inputs, jump, first, last, begin, end, out, scratch):  # type: ig
                     copy_panel(1, right + FLOAT * q * across, step, rows, packed(scratch, q))
                 right, right_step, right_jump = scratch[PACKED], PANEL, PANEL * DEPTH
             later = min(WIDTH, end - p - panels)  # panels, of which each tile fetches a part
-            for tile in range(tiles):
-                i, stop = first + samples * tile // tiles, first + samples * (tile + 1) // tiles
+            i = first
+            while i < last:
+                height = next_height(last - i, panels)
                 z = out + FLOAT * (p * jump + PANEL * i)
                 start, apart, start_jump = weights + FLOAT * depth * step, 0, across
                 if k > 0:
                     start, apart, start_jump = z, PANEL, jump
-                left, size = inputs + FLOAT * (k // PANEL * jump + PANEL * i), tile_size(stop - i, panels)
-                coming = weights + FLOAT * ((k + rows * tile // tiles) * step + panels * across)
+                left, size = inputs + FLOAT * (k // PANEL * jump + PANEL * i), tile_size(height, panels)
+                coming = weights + FLOAT * ((k + rows * (i - first) // samples) * step + panels * across)
                 side_by_side = later == WIDTH and across == PANEL
-                if side_by_side and tiles >= FETCHING_TILES and stop - i >= FETCHING_ROWS:
+                i += height
+                if side_by_side and tiles >= FETCHING_TILES and height >= FETCHING_ROWS:
                     tile_fetching(size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z,
                                   jump, np.int64(0), least, coming, step)  # fmt: skip
                     continue
                 for q in range(later):
-                    fetch_panel(TO_READ, coming + FLOAT * q * across, step, rows // tiles)
+                    fetch_panel(TO_READ, coming + FLOAT * q * across, step, rows * height // samples)
                 tile_by_samples(size, left, jump, right, right_step, right_jump, rows, start, apart, start_jump, z,
                                 jump, np.int64(0), least)  # fmt: skip
 
@@ -182,7 +194,6 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
         begin += skipping
     for p in range(begin, end, WIDTH):
         panels = min(WIDTH, end - p)
-        tiles = tiles_of(samples, panels, WIDE_ROWS)
         for o in range(0, outputs, DEPTH):
             columns = min(DEPTH, outputs - o)
             for q in range(panels):
@@ -192,12 +203,13 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
             # of the block of weights that comes next, each tile fetches some lines of its 16 or 32 rows
             next_p, next_o = (p, o + DEPTH) if o + DEPTH < outputs else (p + WIDTH, np.int64(0))
             lines = (min(DEPTH, outputs - next_o) + PANEL - 1) // PANEL
-            for tile in range(tiles):
-                for line in range(lines * tile // tiles, lines * (tile + 1) // tiles):
+            i = np.int64(0)
+            while i < samples:
+                height = next_height(samples - i, panels)
+                for line in range(lines * i // samples, lines * (i + height) // samples):
                     for k in range(PANEL * next_p, PANEL * min(next_p + WIDTH, end), PANEL):
                         place = stride * k + next_o + PANEL * line
                         fetch_panel(TO_READ, w[AT_W] + FLOAT * place, stride, min(PANEL, inputs - k))
-                i, stop = samples * tile // tiles, samples * (tile + 1) // tiles
                 sums = scratch[TILE] + FLOAT * PANEL * i
                 start, apart, start_jump, out, out_jump = np.int64(0), 0, 0, sums, PANEL * BLOCK
                 if o > 0:
@@ -207,8 +219,9 @@ def backward(w, jump, first, last, begin, end, below, scratch):  # type: ignore[
                     place = FLOAT * (p * jump + PANEL * (first + i))
                     out, out_jump, factors, least = below[AT_DELTAS] + place, jump, told_by + place, told
                 left = w[AT_DELTAS] + FLOAT * (o // PANEL * jump + PANEL * (first + i))
-                tile_by_samples(tile_size(stop - i, panels), left, jump, scratch[PACKED], PANEL, PANEL * DEPTH, columns,
+                tile_by_samples(tile_size(height, panels), left, jump, scratch[PACKED], PANEL, PANEL * DEPTH, columns,
                                 start, apart, start_jump, out, out_jump, factors, least)  # fmt: skip
+                i += height
 
 
 @part

@@ -72,17 +72,20 @@ def panels_at(b: Any, pointer: Any, panels: int, jump: Any) -> list[Any]:
     return [at(b, pointer, b.mul(jump, word(p))) for p in range(panels)]
 
 
-def _sizes(wide: int) -> list[int]:
-    """The sizes of tiles that have up to `wide` rows by two panels."""
-    return [*range(1, TILE_ROWS + 1), *range(PANEL + 1, PANEL + wide + 1)]
-
-
 def heights(most: int) -> list[int]:
-    """The rows of tiles by units: so many, and powers of two below, of which the last rows of a panel are put together.
+    """The rows of tiles: so many, and powers of two below, of which the last rows are put together.
 
     With one of each height compiling took 1 s longer.
     """
     return sorted({*(2**bit for bit in range(most.bit_length())), most} - {0})
+
+
+def wide_heights(most: int) -> list[int]:
+    """The rows of tiles by samples of two panels: of equal shares of any number, none above `most`; and powers of two.
+
+    With one of each height, of one panel too, compiling took 1 s longer.
+    """
+    return sorted({*heights(most // 2), *range(most // 2 + 1, most + 1)})
 
 
 def _rows_at(b: Any, size: int, pointer: Any, step: Any, jump: Any) -> list[Any]:
@@ -228,7 +231,8 @@ def _tile_descent(b: Any, size: int, at_a: Any, at_d: Any, jump: Any, depth: Any
 # 157 (an AMD server). With all factors read at once, most of them went to memory and back: the way back of 64-64 by 128
 # samples took 37.3 thousand cycles, and 34.8 one by one.
 _BY_SAMPLES = "at_a jump at_w stride across depth at_start step start_jump at_c c_jump at_f x_least"
-tile_by_samples = family(_BY_SAMPLES, _sizes(WIDE_ROWS), _tile_by_samples)
+_SAMPLES = [*heights(TILE_ROWS), *(PANEL + m for m in wide_heights(WIDE_ROWS))]
+tile_by_samples = family(_BY_SAMPLES, _SAMPLES, _tile_by_samples)
 
 # The same for the two largest tiles, (..., next, next_stride): meanwhile rows of weights are fetched that come next,
 # of panels side by side, ROWS_FETCHED with each panel of inputs. All at once, before a tile, they kept it waiting for

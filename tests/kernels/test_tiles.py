@@ -5,7 +5,7 @@ import pytest
 from numba import njit
 
 from fastnn.kernels.cost import FEW_OUTPUTS
-from fastnn.kernels.dense import tile_size
+from fastnn.kernels.dense import next_height, tile_size
 from fastnn.kernels.families import whole
 from fastnn.kernels.lanes import dots
 from fastnn.kernels.simd import (
@@ -19,6 +19,7 @@ from fastnn.kernels.simd import (
     tile_by_units,
     tile_descent,
     tile_fetching,
+    wide_heights,
 )
 from fastnn.layers import LANES as PANEL
 
@@ -56,8 +57,7 @@ def run_lanes():
     return call
 
 
-def sizes(wide):
-    return [*((rows, 1) for rows in range(1, TILE_ROWS + 1)), *((rows, 2) for rows in range(1, wide + 1))]
+BY_SAMPLES = [*((rows, 1) for rows in heights(TILE_ROWS)), *((rows, 2) for rows in wide_heights(WIDE_ROWS))]
 
 
 def rows_at(buffer, rows, step, panels, jump):
@@ -93,7 +93,7 @@ FETCHING = [(FETCHING_ROWS + more, WIDTH) for more in range(2)]
 @pytest.mark.parametrize("least", [-np.inf, 3.0])
 @STARTED
 def test_tiles_by_samples(run, memory, kind, least, depth, started):
-    for rows, panels in sizes(WIDE_ROWS) if kind == "samples" else FETCHING:
+    for rows, panels in BY_SAMPLES if kind == "samples" else FETCHING:
         a, w, start, c = (array.copy() for array in memory)
         jump, stride, across, step, start_jump, c_jump = 400, 48, 2000, 19, 700, 900
         at = addresses(a, w, start, c, started=started)
@@ -108,11 +108,30 @@ def test_tiles_by_samples(run, memory, kind, least, depth, started):
         np.testing.assert_array_equal(c, others)
 
 
+@pytest.mark.parametrize("panels", range(1, WIDTH + 1))
+def test_any_number_of_samples_is_shared_out_in_tiles_that_there_are(panels):
+    @njit
+    def following(rows, panels):
+        return next_height(rows, panels)
+
+    found = {rows for rows, other in BY_SAMPLES if other == panels}
+    for samples in range(1, 100):
+        left, taken = samples, []
+        while left > 0:
+            taken.append(following(left, panels))
+            left -= taken[-1]
+        assert left == 0
+        assert set(taken) <= found
+        if panels == 2 and samples > WIDE_ROWS:  # the fewest that can be, and as high as each other
+            assert len(taken) == -(-samples // WIDE_ROWS)
+            assert max(taken) - min(taken) <= 1
+
+
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("rectified", [True, False])
 @STARTED
 def test_factors_on_the_way_back(run, memory, rectified, in_place, started):
-    for rows, panels in sizes(WIDE_ROWS):
+    for rows, panels in BY_SAMPLES:
         a, w, start, c = (array.copy() for array in memory)
         factors = c if in_place else start.copy()
         factors[::3] *= -1
