@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastnn import MLP, Checkpoint, Dense, Input
@@ -130,7 +130,6 @@ def test_adaptive_without_tolerance_falls_where_the_loss_stays():
     assert by_epoch(Adaptive(patience=1, tolerance=0), 3, [1, 1, 1]) == [1, 1, 0.5]
 
 
-@settings(deadline=None, derandomize=True)
 @given(losses=st.lists(st.floats(0, 10), max_size=12), patience=st.integers(1, 4), later=st.lists(st.floats(0, 10)))
 def test_adaptive_depends_on_the_losses_before_alone(losses, patience, later):
     """A second look, a fresh object after a resume, and losses still to come do not matter; and it never rises."""

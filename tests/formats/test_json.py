@@ -25,7 +25,7 @@ def saved(tmp_path):
 
 
 @given(net=networks())
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_all_comes_back(net, tmp_path):
     path = tmp_path / "model.json"
     net.save(path)
@@ -57,7 +57,7 @@ def test_cut_at_any_place_it_is_one_error(saved):
 
 
 @given(place=st.integers(0, 10**6), byte=st.integers(0, 255))
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 def test_a_byte_altered_is_no_crash(saved, place, byte):
     content = bytearray(saved[1].read_bytes())
     content[place % len(content)] = byte

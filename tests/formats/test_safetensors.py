@@ -49,7 +49,7 @@ def networks(draw) -> MLP:
 
 
 @given(net=networks(), slots=st.integers(0, 2))
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_all_comes_back(net, slots, tmp_path):
     path, checkpoint = tmp_path / "model.safetensors", None
     if slots:

@@ -108,7 +108,7 @@ def test_every_kernel_has_its_check_and_every_backend_its_kernels() -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @parametrize_backend
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(case=cases())
 def test_a_backend_is_within_the_bounds_of_float32(backend: str, kernel: str, case: Case) -> None:
     CHECKS[kernel](kernels.backend(backend), case)

@@ -28,7 +28,7 @@ def run():
     st.integers(0, 2**32 - 1),
     st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_are_listed_with_their_columns(run, kind, inputs, density, seed, data):
     rng = np.random.default_rng(seed)
     row = rng.integers(1, 256, inputs) * (rng.random(inputs) < density)
@@ -74,7 +74,7 @@ def sort():
     st.floats(0, 1),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_of_a_batch_are_sorted_by_columns(sort, samples, inputs, density, seed):
     rng = np.random.default_rng(seed)
     x = (rng.integers(1, 256, (300, inputs)) * (rng.random((300, inputs)) < density)).astype(np.uint8)

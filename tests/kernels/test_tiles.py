@@ -85,7 +85,7 @@ def memory():
     return [rng.random(ROOM, np.float32) for _ in range(4)]
 
 
-FETCHING = [(FETCHING_ROWS + more, WIDTH) for more in range(2)]
+FETCHING = [(rows, WIDTH) for rows in range(FETCHING_ROWS, (WIDE_ROWS or TILE_ROWS) + 1)]
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -122,9 +122,13 @@ def test_any_number_of_samples_is_shared_out_in_tiles_that_there_are(panels):
             left -= taken[-1]
         assert left == 0
         assert set(taken) <= found
-        if panels == 2 and samples > WIDE_ROWS:  # the fewest that can be, and as high as each other
-            assert len(taken) == -(-samples // WIDE_ROWS)
+        most = max(found)
+        if panels == 2 and samples > WIDE_ROWS // 2:  # the fewest that can be, and nearly as high as each other
+            assert len(taken) == -(-samples // most)
             assert max(taken) - min(taken) <= 1
+        else:  # besides the highest no two of a height
+            assert taken == sorted(taken, reverse=True)
+            assert len([height for height in taken if height < most]) == len({*taken} - {most})
 
 
 @pytest.mark.parametrize("in_place", [True, False])
