@@ -60,7 +60,10 @@ class _PartCompiler(CompilerBase):  # type: ignore[misc]
 
 
 _PART = {
-    "no_rewrites": True,  # those that Numba makes are for arrays: half a second of a compilation
+    # Numba's rewrites, half a second of a compilation, are for arrays and what else no part has. With them go its own
+    # search for dead branches: LLVM drops those, but what stands there must compile on each CPU, as calls of a family
+    # do that has no sizes.
+    "no_rewrites": True,
     "nogil": True,
     "error_model": "numpy",
     "no_cpython_wrapper": True,

@@ -1,8 +1,8 @@
 """Dense layers in panels: forward, the way back, and rows of the gradient, for one thread. `w` are a layer's words.
 
-Samples are shared out in tiles, of two panels in the fewest, of nearly equal height. Each number is one sum in the
-order of its index, or one in each lane of a vector where a layer has few outputs, whatever the tiles: so neither tiles
-nor threads change a bit.
+Samples are shared out in tiles: those of two panels are the fewest that do, of nearly equal height, unless there are
+too few samples for that. Each number is one sum in the order of its index, or one in each lane of a vector where a
+layer has few outputs, whatever the tiles: so neither tiles nor threads change a bit.
 """
 
 import numpy as np
@@ -77,7 +77,7 @@ def tile_size(rows, panels):  # type: ignore[no-untyped-def]
 
 @part
 def tiles_of(rows, panels, wide):  # type: ignore[no-untyped-def]
-    """How many tiles `rows` rows of some panels take: of two panels, a tile has no more than `wide` of them."""
+    """How many tiles `rows` rows of some panels take at least: of two, a tile has no more than `wide` of them."""
     most = TILE_ROWS if panels == 1 else wide
     return (rows + most - 1) // most
 
@@ -95,7 +95,10 @@ def at_most(rows, most):  # type: ignore[no-untyped-def]
 
 @part
 def next_height(rows, panels):  # type: ignore[no-untyped-def]
-    """Of `rows` samples that are left, those of the next tile by some panels: of two, the rest in equal shares."""
+    """Of `rows` samples that are left, those of the next tile by some panels: of two, an equal share of the rest.
+
+    A share of a half tile or less is put together from powers of two, as the last samples by one panel are.
+    """
     if panels == 1:
         return at_most(rows, TILE_ROWS)
     tiles = tiles_of(rows, panels, WIDE_ROWS)

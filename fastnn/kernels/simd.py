@@ -75,16 +75,13 @@ def panels_at(b: Any, pointer: Any, panels: int, jump: Any) -> list[Any]:
 def heights(most: int) -> list[int]:
     """The rows of tiles: so many, and powers of two below, of which the last rows are put together.
 
-    With one of each height compiling took 1 s longer.
+    With one of each height compiling took 1 s longer for tiles by units, and about as much for those by samples.
     """
     return sorted({*(2**bit for bit in range(most.bit_length())), most} - {0})
 
 
 def wide_heights(most: int) -> list[int]:
-    """The rows of tiles by samples of two panels: of equal shares of any number, none above `most`; and powers of two.
-
-    With one of each height, of one panel too, compiling took 1 s longer.
-    """
+    """The rows of tiles by samples of two panels: equal shares of more than a half of `most` have these; and fewer."""
     return sorted({*heights(most // 2), *range(most // 2 + 1, most + 1)})
 
 
@@ -234,14 +231,14 @@ _BY_SAMPLES = "at_a jump at_w stride across depth at_start step start_jump at_c 
 _SAMPLES = [*heights(TILE_ROWS), *(PANEL + m for m in wide_heights(WIDE_ROWS))]
 tile_by_samples = family(_BY_SAMPLES, _SAMPLES, _tile_by_samples)
 
-# The same for the two largest tiles, (..., next, next_stride): meanwhile rows of weights are fetched that come next,
+# The same for the largest tiles, (..., next, next_stride): meanwhile rows of weights are fetched that come next,
 # of panels side by side, ROWS_FETCHED with each panel of inputs. All at once, before a tile, they kept it waiting for
 # what it reads itself: epochs of 784-800-800-10 and 784-2500-2000-... on two threads took 1.11 and 1.52 s, and so 1.06
 # and 1.46.
-FETCHING_ROWS = (WIDE_ROWS if WIDTH > 1 else TILE_ROWS) - 1  # of such a tile, or one more
-FETCHING_TILES = PANEL // ROWS_FETCHED  # so many at least fetch all rows of what comes next
+FETCHING_ROWS = WIDE_ROWS - 1 if WIDTH > 1 else TILE_ROWS  # of such a tile at least
+FETCHING_TILES = PANEL // ROWS_FETCHED  # so many at least fetch all rows of what comes next, but for one or a few
 tile_fetching = family(f"{_BY_SAMPLES} at_next next_stride",
-                       [PANEL * (WIDTH - 1) + rows for rows in (FETCHING_ROWS, FETCHING_ROWS + 1)],
+                       [PANEL * (WIDTH - 1) + rows for rows in range(FETCHING_ROWS, (WIDE_ROWS or TILE_ROWS) + 1)],
                        _tile_fetching)  # fmt: skip
 
 # (size, a, d, jump, depth, start, step, start_jump, c, c_step, c_jump): for `size` units of a panel a the rows of a
